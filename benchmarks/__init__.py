@@ -1,0 +1,1 @@
+"""One file an operator or workload, peers beside ours; results under results/<device>/."""

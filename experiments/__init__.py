@@ -1,0 +1,1 @@
+"""One script an experiment: each docstring says its question, command, time and expected result."""

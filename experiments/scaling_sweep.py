@@ -1,0 +1,268 @@
+"""Does a scaling law, fitted to small long-convolution language models, predict a larger one?
+
+Question: train byte-level models of several widths and token budgets on real text, fit
+    L(N, D) = E + A / N^alpha + B / D^beta
+to their validation losses, predict a run with at least 3 times the largest fitted compute
+**before** it trains, train it, and compare.
+
+Command: `python -m experiments.scaling_sweep --preset demo` (or `make demo`).
+Time: preset demo about 4 minutes on 2 CPU cores; smoke under 1 minute; cpu about 2 hours;
+gpu not measured.
+Expected result: runs/demo/report.html; the held-out loss lies inside the predicted 95% interval
+and within 3% of the prediction, or the report says that it does not.
+
+A second call skips what is finished and redraws. After a kill at any moment the same command
+continues; the outcome is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from farwide.data import Corpus, CorpusError, read_corpus
+from farwide.fitting import (
+    Prediction,
+    fit_runs,
+    load_prediction,
+    predict_run,
+    save_fit,
+    save_prediction,
+)
+from farwide.models import (
+    LongConvLMConfig,
+    count_parameters,
+    long_conv_lm,
+    training_flops_per_token,
+)
+from farwide.runlog import LogError, environment_record, lock_directory, read_runs, write_json
+from farwide.training import OptimizerConfig, RunConfig
+from farwide.training.sweep import run_sweep
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The shape of a sweep: every size trains at every budget."""
+
+    sizes: tuple[tuple[int, int], ...]  # (width, depth)
+    budgets: tuple[int, ...]  # tokens
+    replicated: tuple[int, int]  # which size and budget trains with 3 seeds
+    held_out: tuple[int, int, int]  # width, depth, tokens
+    batch_size: int = 2
+    sequence_length: int = 256
+    validation_windows: int = 256
+
+
+K = 1024
+PRESETS = {
+    "smoke": Preset(
+        sizes=((8, 1), (12, 1), (16, 1)),
+        budgets=(16 * K, 32 * K, 64 * K),
+        replicated=(1, 1),
+        held_out=(24, 1, 128 * K),
+        sequence_length=128,
+        validation_windows=64,
+    ),
+    "demo": Preset(
+        sizes=((16, 2), (20, 2), (24, 2), (32, 2), (40, 2)),
+        budgets=(192 * K, 384 * K, 768 * K, 1536 * K),
+        replicated=(2, 2),
+        held_out=(56, 2, 3072 * K),
+    ),
+    "cpu": Preset(
+        sizes=((16, 2), (24, 2), (32, 3), (48, 3), (64, 4), (96, 4)),
+        budgets=(512 * K, 1024 * K, 2048 * K, 4096 * K, 8192 * K),
+        replicated=(2, 2),
+        held_out=(128, 5, 14336 * K),
+        batch_size=4,
+        sequence_length=512,
+    ),
+    "gpu": Preset(
+        sizes=((64, 4), (96, 4), (128, 6), (192, 6), (256, 8), (384, 8)),
+        budgets=(2048 * K, 4096 * K, 8192 * K, 16384 * K),
+        replicated=(2, 2),
+        held_out=(512, 10, 26624 * K),
+        batch_size=16,
+        sequence_length=1024,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a family of models, fit their scaling law, predict a larger run, train it, report."""
+
+    preset: Literal["smoke", "demo", "cpu", "gpu"] = "demo"
+    corpus: Path | None = None
+    """Folder of text to train on; the Python standard library's sources where not given."""
+    name: str | None = None
+    """Name of the sweep, the folder below --out; the preset's name where not given."""
+    out: Path = Path("runs")
+    """Folder that holds the sweeps."""
+    bootstrap: int = 2000
+    """Bootstrap replicates of the fit."""
+    seed: int = 0
+    """Base seed: the grid trains with it, the replicates with the two after it."""
+    checkpoint_seconds: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 10.0
+    """Least time between two checkpoints of a run."""
+
+
+def sweep_configs(preset: Preset, sha256: str, seed: int) -> tuple[list[RunConfig], RunConfig]:
+    """The runs that are fitted (grid, then seed replicates) and the held-out run."""
+
+    def config(width: int, depth: int, tokens: int) -> RunConfig:
+        return RunConfig(
+            model=LongConvLMConfig(width, depth, sequence_length=preset.sequence_length),
+            optimizer=OptimizerConfig(),
+            tokens=tokens,
+            batch_size=preset.batch_size,
+            seed=seed,
+            data_sha256=sha256,
+            validation_windows=preset.validation_windows,
+        )
+
+    grid = [config(*size, budget) for size in preset.sizes for budget in preset.budgets]
+    size, budget = preset.replicated
+    repeated = config(*preset.sizes[size], preset.budgets[budget])
+    replicates = [replace(repeated, seed=seed + i, role="seed") for i in (1, 2)]
+    return [*grid, *replicates], replace(config(*preset.held_out), role="held_out")
+
+
+def _predict(
+    folder: Path, held_out: RunConfig, bootstrap: int, seed: int
+) -> tuple[Any, Prediction]:
+    """Fit the finished runs; keep an earlier prediction where the held-out run has begun."""
+    runs_fit = fit_runs(read_runs(folder / "train"), bootstrap=bootstrap, seed=seed)
+    path = folder / "prediction.json"
+    begun = (folder / "train" / held_out.name / "config.json").is_file()
+    if begun and path.is_file():
+        return runs_fit, load_prediction(path)
+    shapes = jax.eval_shape(long_conv_lm(held_out.model).init, jax.random.key(0))
+    prediction = predict_run(
+        runs_fit,
+        run=held_out.name,
+        N=count_parameters(shapes).non_embedding,
+        D=held_out.steps * held_out.tokens_per_step,
+        flops=held_out.steps * held_out.tokens_per_step * training_flops_per_token(held_out.model),
+    )
+    save_prediction(path, prediction)
+    return runs_fit, prediction
+
+
+def run(arguments: Arguments, console: Console) -> Path:
+    """The whole job; returns the report's path."""
+    preset = PRESETS[arguments.preset]
+    folder = arguments.out / (arguments.name or arguments.preset)
+    with lock_directory(folder):
+        corpus = read_corpus(arguments.corpus)
+        fitted, held_out = sweep_configs(preset, corpus.manifest["sha256"], arguments.seed)
+        _record(folder, arguments, preset, fitted, held_out, corpus)
+        environment = environment_record()
+
+        def train(configs: list[RunConfig]) -> list[dict[str, Any]]:
+            return run_sweep(
+                configs,
+                corpus,
+                folder / "train",
+                environment=environment,
+                console=console,
+                checkpoint_seconds=arguments.checkpoint_seconds,
+            )
+
+        train(fitted)
+        runs_fit, prediction = _predict(folder, held_out, arguments.bootstrap, arguments.seed)
+        save_fit(folder / "fit.json", runs_fit)
+        (outcome,) = train([held_out])
+        from farwide.report import build
+
+        report = build(folder)
+    _print_outcome(console, runs_fit, prediction, outcome, report)
+    return report
+
+
+def _record(
+    folder: Path,
+    arguments: Arguments,
+    preset: Preset,
+    fitted: list[RunConfig],
+    held_out: RunConfig,
+    corpus: Corpus,
+) -> None:
+    """Write sweep.json and corpus.json."""
+    write_json(
+        folder / "sweep.json",
+        {
+            "schema": 1,
+            "name": folder.name,
+            "preset": arguments.preset,
+            "question": (__doc__ or "").splitlines()[0],
+            "shape": asdict(preset),
+            "seed": arguments.seed,
+            "bootstrap": arguments.bootstrap,
+            "fitted": [config.name for config in fitted],
+            "held_out": held_out.name,
+        },
+    )
+    write_json(folder / "corpus.json", corpus.manifest)
+
+
+def _print_outcome(
+    console: Console,
+    runs_fit: Any,
+    prediction: Prediction,
+    outcome: dict[str, Any],
+    report: Path,
+) -> None:
+    law = Table(title=f"L = E + A/N^alpha + B/D^beta, {runs_fit.fit.n_points} runs")
+    law.add_column("parameter")
+    law.add_column("value", justify="right")
+    law.add_column("95% interval", justify="right")
+    intervals = runs_fit.fit.interval()
+    for name, value in runs_fit.fit.params.items():
+        low, high = intervals[name]
+        law.add_row(name, f"{value:.4g}", f"{low:.4g} to {high:.4g}")
+    console.print(law)
+
+    held_out = Table(title=f"Held-out run {prediction.run}, nats per byte")
+    for column in ("predicted", f"{prediction.level:.0%} interval", "measured", "error", "verdict"):
+        held_out.add_column(column, justify="right")
+    measured = outcome["validation_loss"]
+    if outcome["status"] != "finished":
+        verdict, error, shown = "the run diverged", "", ""
+    else:
+        inside = prediction.low <= measured <= prediction.high
+        verdict = "inside the interval" if inside else "outside the interval"
+        error, shown = f"{measured / prediction.loss - 1:+.2%}", f"{measured:.4f}"
+    held_out.add_row(
+        f"{prediction.loss:.4f}",
+        f"{prediction.low:.4f} to {prediction.high:.4f}",
+        shown,
+        error,
+        verdict,
+    )
+    console.print(held_out)
+    console.print(f"report: {report}", soft_wrap=True)
+
+
+def main() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    console = Console()
+    try:
+        run(arguments, console)
+    except (CorpusError, LogError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where this one ended", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""Long-range operators for JAX: pure functions, each with a reference and faster implementations."""
+
+from __future__ import annotations
+
+from kernels_pallas.long_conv import Spectrum, long_conv, long_conv_spectrum
+from kernels_pallas.short_conv import short_conv
+
+__all__ = ["Spectrum", "long_conv", "long_conv_spectrum", "short_conv"]

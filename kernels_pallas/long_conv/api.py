@@ -1,0 +1,230 @@
+"""The public long convolution: check the call, choose an implementation, run it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from jax import Array
+from jax.lax import Precision
+from jaxtyping import Float
+
+from kernels_pallas import dispatch, validate
+from kernels_pallas.long_conv import spectrum as spectra
+from kernels_pallas.long_conv.spectrum import Spectrum
+
+IMPLEMENTATIONS: dispatch.Table = {
+    "xla": dispatch.Implementation(dispatch.always, "kernels_pallas.long_conv.xla"),
+    "reference": dispatch.Implementation(dispatch.always, "kernels_pallas.long_conv.reference"),
+}
+MODES = ("causal", "circular")
+LAYOUTS = ("BCL", "BLC")
+
+
+class Call(NamedTuple):
+    """The static facts of a call, from which an implementation is chosen."""
+
+    batch: int
+    channels: int
+    length: int
+    taps: int
+    future_taps: int
+    dtype: str
+    mode: str
+    layout: str
+    has_spectrum: bool
+    has_skip: bool
+    has_pre_gate: bool
+    has_post_gate: bool
+
+
+def long_conv(
+    u: Float[Array, "batch channels length"] | Float[Array, "batch length channels"],
+    k: Float[Array, "channels taps"] | Spectrum,
+    *,
+    k_future: Float[Array, "channels future"] | None = None,
+    skip: Float[Array, "channels"] | None = None,
+    pre_gate: Float[Array, "batch _ _"] | None = None,
+    post_gate: Float[Array, "batch _ _"] | None = None,
+    mode: str = "causal",
+    layout: str = "BCL",
+    implementation: str | None = None,
+    precision: str | Precision | None = None,
+) -> Float[Array, "batch _ _"]:
+    """Convolve every channel with its own long filter, with optional gates and skip.
+
+        x = pre_gate * u
+        y[b,c,t] = post_gate[b,c,t] * ( sum_s k[c,s] x[b,c,t-s] + sum_{s>=1} k_future[c,s-1] x[b,c,t+s]
+                                        + skip[c] x[b,c,t] )
+
+    Causal: x is zero outside 0..length-1. Circular: t-s is taken modulo length, and k is padded with
+    zeros to length. The default implementation computes by FFT: causality holds to rounding (1e-6 of
+    max|y| in float32), and a NaN or Inf in a signal reaches all of that signal's outputs, earlier
+    ones too. Every implementation except a named kernel is differentiable in every mode.
+
+    Args:
+      u: the signals, (batch, channels, length), or (batch, length, channels) with layout "BLC".
+        Any length from 1, no batch is allowed. float16, bfloat16, float32 or float64.
+      k: the taps (channels, taps), 1 <= taps <= length; or a `Spectrum` from `long_conv_spectrum`.
+      k_future: taps on the future (channels, 1 to length); column s-1 weighs the input s steps
+        ahead. With mode "causal" only; None with a `Spectrum`, which holds its own.
+      skip: (channels,), the weight of the input itself.
+      pre_gate: shape of u, multiplies u before the convolution.
+      post_gate: shape of u, multiplies the result.
+      mode: "causal" or "circular".
+      layout: "BCL" or "BLC", the axes of u, the gates and the result; k, k_future and skip keep
+        their shape.
+      implementation: None for the best that supports the call, or "xla" or "reference".
+      precision: None, "default", "high", "highest" or a `jax.lax.Precision`. It speaks of matrix
+        units and so has no effect on these two implementations: the FFT has one precision, and the
+        reference always takes the highest.
+
+    Returns:
+      y, in the shape, layout and dtype of u. float64 is computed in float64, everything narrower in
+      float32. The other operands may have any floating dtype that is no wider than that; a float64
+      operand beside a narrower u raises.
+
+    Raises:
+      TypeError: an operand is no array, is not floating, or is wider than u is computed in.
+      ValueError: a shape, an option, or a `Spectrum` made for another length or mode.
+
+    Reference: Fu et al. 2023, "Simple Hardware-Efficient Long Convolutions", Eq. 1; Poli et al.
+    2023, "Hyena Hierarchy", Eq. 4 (gates).
+    """
+    validate.one_of("mode", mode, MODES)
+    validate.one_of("layout", layout, LAYOUTS)
+    validate.precision_accepted(precision)
+    u = validate.float_array(
+        "u",
+        u,
+        ("batch", "channels", "length") if layout == "BCL" else ("batch", "length", "channels"),
+    )
+    batch, channels, length = u.shape if layout == "BCL" else (u.shape[0], u.shape[2], u.shape[1])
+    if length < 1:
+        raise ValueError(
+            f"u has length 0 (shape {u.shape}, layout {layout!r}); length must be >= 1"
+        )
+    if isinstance(k, Spectrum):
+        _check_spectrum(k, u, channels, length, mode)
+        if k_future is not None:
+            raise ValueError(
+                "k_future must be None when k is a Spectrum; give k_future to long_conv_spectrum"
+            )
+        taps, future_taps = k.taps, k.future_taps
+    else:
+        k, k_future = _check_taps(k, k_future, channels, length, mode)
+        for name, value in (("k", k), ("k_future", k_future)):
+            if value is not None:
+                validate.not_wider(name, value.dtype, u.dtype)
+        taps, future_taps = k.shape[1], 0 if k_future is None else k_future.shape[1]
+    if skip is not None:
+        skip = validate.float_array("skip", skip, ("channels",))
+        validate.shape_is("skip", skip, (channels,), "one weight a channel of u")
+        validate.not_wider("skip", skip.dtype, u.dtype)
+    pre_gate = _check_gate("pre_gate", pre_gate, u)
+    post_gate = _check_gate("post_gate", post_gate, u)
+    call = Call(
+        batch=batch,
+        channels=channels,
+        length=length,
+        taps=taps,
+        future_taps=future_taps,
+        dtype=str(u.dtype),
+        mode=mode,
+        layout=layout,
+        has_spectrum=isinstance(k, Spectrum),
+        has_skip=skip is not None,
+        has_pre_gate=pre_gate is not None,
+        has_post_gate=post_gate is not None,
+    )
+    name = dispatch.choose("long_conv", IMPLEMENTATIONS, call, implementation)
+    forward = dispatch.load(IMPLEMENTATIONS, name)
+    return forward(u, k, k_future, skip, pre_gate, post_gate, mode=mode, layout=layout)
+
+
+def long_conv_spectrum(
+    k: Float[Array, "channels taps"],
+    length: int,
+    *,
+    mode: str = "causal",
+    k_future: Float[Array, "channels future"] | None = None,
+) -> Spectrum:
+    """Transform a filter once, to be given to `long_conv` as `k` for many inputs.
+
+    Causal: S = F~k + conj(F~k'), k'[s] = k_future[s-1], or the real FFT when the taps are few
+    enough for that to be shorter. Circular: the real FFT at `length`. See docs/long_conv.md.
+
+    Args:
+      k: the taps (channels, taps), 1 <= taps <= length, floating.
+      length: points of the signals it will serve, at least 1.
+      mode: "causal" or "circular".
+      k_future: taps on the future (channels, 1 to length), with mode "causal" only.
+
+    Returns:
+      A `Spectrum`: complex64 values, complex128 when a tap array is float64. Differentiable.
+
+    Raises:
+      TypeError: k or k_future is no floating array, or length is no int.
+      ValueError: a shape or an option.
+    """
+    validate.one_of("mode", mode, MODES)
+    if isinstance(length, bool) or not isinstance(length, int):
+        raise TypeError(f"length must be an int, got {length!r}")
+    if length < 1:
+        raise ValueError(f"length is {length}; it must be >= 1")
+    if isinstance(k, Spectrum):
+        raise TypeError("k is already a Spectrum; it must be an array of taps (channels, taps)")
+    channels = validate.float_array("k", k, ("channels", "taps")).shape[0]
+    k, k_future = _check_taps(k, k_future, channels, length, mode)
+    wide = [v.dtype for v in (k, k_future) if v is not None and v.dtype == "float64"]
+    dtype = validate.compute_dtype(wide[0] if wide else k.dtype)
+    future = None if k_future is None else k_future.astype(dtype)
+    return spectra.transform(k.astype(dtype), future, length, mode)
+
+
+def _check_taps(
+    k: Any, k_future: Any, channels: int, length: int, mode: str
+) -> tuple[Array, Array | None]:
+    """The taps as arrays, their shapes and mode checked."""
+    k = validate.float_array("k", k, ("channels", "taps"))
+    validate.shape_is("k", k, (channels, k.shape[1]), f"u has {channels} channels")
+    if not 1 <= k.shape[1] <= length:
+        raise ValueError(f"k has {k.shape[1]} taps; accepted: 1 to the length {length}")
+    if k_future is None:
+        return k, None
+    if mode != "causal":
+        raise ValueError(f"k_future is accepted with mode 'causal' only, mode is {mode!r}")
+    k_future = validate.float_array("k_future", k_future, ("channels", "future"))
+    validate.shape_is(
+        "k_future", k_future, (channels, k_future.shape[1]), f"there are {channels} channels"
+    )
+    if not 1 <= k_future.shape[1] <= length:
+        raise ValueError(
+            f"k_future has {k_future.shape[1]} taps; accepted: 1 to the length {length}, or None"
+        )
+    return k, k_future
+
+
+def _check_gate(name: str, gate: Any, u: Array) -> Array | None:
+    """A gate as an array of u's shape, or None."""
+    if gate is None:
+        return None
+    gate = validate.float_array(name, gate, ("batch", "_", "_"))
+    validate.shape_is(name, gate, u.shape, "the shape of u")
+    validate.not_wider(name, gate.dtype, u.dtype)
+    return gate
+
+
+def _check_spectrum(k: Spectrum, u: Array, channels: int, length: int, mode: str) -> None:
+    """Raise unless the spectrum was made for such a call."""
+    if k.length != length:
+        raise ValueError(f"k is a Spectrum for length {k.length}; u has length {length}")
+    if k.mode != mode:
+        raise ValueError(f"k is a Spectrum for mode {k.mode!r}; mode is {mode!r}")
+    frequencies = k.size if k.ordering == "half" else k.size // 2 + 1
+    validate.shape_is(
+        "k (a Spectrum)",
+        k.values,
+        (channels, frequencies),
+        f"u has {channels} channels, ordering {k.ordering!r} of size {k.size}",
+    )
+    validate.not_wider("k (a Spectrum)", k.values.real.dtype, u.dtype)

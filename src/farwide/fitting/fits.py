@@ -1,0 +1,98 @@
+"""From runs to a fitted law, with everything that was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from farwide.fitting.noise import NoiseEstimate, noise_of
+from farwide.runlog import Run
+from farwide.tables import LeftOut, Table, runs_table
+from farwide.tables.runs import Parameters
+from theory import scaling
+
+
+@dataclass(frozen=True)
+class RunsFit:
+    """A law fitted to runs, one row of `table` a point."""
+
+    fit: scaling.Fit
+    table: Table
+    noise: NoiseEstimate
+    left_out: tuple[LeftOut, ...]  # runs, rows and files that were not used, and why
+    held_out: tuple[str, ...] = ()  # runs kept out on purpose, to be predicted
+    parameters: Parameters | None = None  # what N counts; None where the table decides
+
+
+def fit_runs(
+    runs: Sequence[Run],
+    *,
+    parameters: Parameters = "non_embedding",
+    bootstrap: int = 1000,
+    seed: int = 0,
+    form: str | scaling.Form = "chinchilla",
+    loss: str = "huber",
+    delta: float = 1e-3,
+    unread: Sequence[LeftOut] = (),
+) -> RunsFit:
+    """Fit a law to the finished runs of roles "fit" and "seed"; held-out runs are never used.
+
+    Arguments: `runs`, from `runlog.read_runs`, in any order; `parameters`, what N counts:
+    "non_embedding" or "total"; `bootstrap`, the number of bootstrap replicates, which intervals
+    need; `seed` of the bootstrap; `form`, `loss`, `delta` as `theory.scaling.fit` takes them;
+    `unread`, what could not be read, to be listed with what is left out.
+    The loss of a run is its validation loss at its last step.
+
+    Raises ValueError when too few runs are finished, with the reasons.
+    """
+    held_out = tuple(run.run for run in runs if run.role == "held_out")
+    table = runs_table(runs, parameters=parameters)
+    names = {str(run.path): run.run for run in runs}
+    left_out = tuple(unread) + tuple(
+        LeftOut(names[removal.where], removal.reason)
+        for removal in table.removed
+        if names[removal.where] not in held_out
+    )
+    fitted = fit_table(
+        table, form=form, bootstrap=bootstrap, seed=seed, loss=loss, delta=delta, left_out=left_out
+    )
+    return RunsFit(fitted.fit, table, fitted.noise, left_out, held_out, parameters)
+
+
+def fit_table(
+    table: Table,
+    *,
+    form: str | scaling.Form = "chinchilla",
+    bootstrap: int = 1000,
+    seed: int = 0,
+    loss: str = "huber",
+    delta: float = 1e-3,
+    left_out: Sequence[LeftOut] | None = None,
+) -> RunsFit:
+    """Fit a law to a table; `left_out` defaults to what the table had removed.
+
+    Raises ValueError when the table has too few rows for the law, with what was left out.
+    """
+    law = form if isinstance(form, scaling.Form) else known_form(form)
+    if left_out is None:
+        left_out = [LeftOut(removal.where, removal.reason) for removal in table.removed]
+    least = len(law.params) + 1
+    if len(table) < least:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out[:5])
+        more = f"; and {len(left_out) - 5} more" if left_out[5:] else ""
+        raise ValueError(
+            f"{len(table)} usable runs; a fit of {law.name} needs at least {least}"
+            + (f" (left out: {reasons}{more})" if left_out else "")
+        )
+    inputs = (*law.columns, law.target, "run", "weight")
+    data = {name: table.columns[name] for name in inputs if name in table.columns}
+    fit = scaling.fit(law, data, loss=loss, delta=delta, bootstrap=bootstrap, seed=seed)
+    noise = noise_of(fit.residuals, data, law.columns, law.target, len(law.params))
+    return RunsFit(fit, table, noise, tuple(left_out))
+
+
+def known_form(name: str) -> scaling.Form:
+    """The form of a name; ValueError lists those that there are."""
+    if name not in scaling.forms:
+        raise ValueError(f"form is {name!r}; accepted are {', '.join(scaling.forms)}")
+    return scaling.forms[name]

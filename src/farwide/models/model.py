@@ -1,0 +1,37 @@
+"""The seam between Linen and the rest: a model is two pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Params = Any  # a pytree of arrays
+
+
+class Model(NamedTuple):
+    """`init(key) -> params` and `apply(params, tokens) -> logits`; nothing else is relied on."""
+
+    init: Callable[[jax.Array], Params]
+    apply: Callable[[Params, jax.Array], jax.Array]
+
+
+class ParameterCount(NamedTuple):
+    """Sizes of a parameter tree: everything, and everything but the embedding table."""
+
+    total: int
+    non_embedding: int
+
+
+def count_parameters(params: Params, *, embedding: str = "embedding") -> ParameterCount:
+    """Count parameters; leaves below a key that is named `embedding` are the embedding.
+
+    A tied embedding is also the output head and is counted once, as Kaplan et al. (2020) do.
+    """
+    total = table = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        total += leaf.size
+        if any(getattr(entry, "key", None) == embedding for entry in path):
+            table += leaf.size
+    return ParameterCount(total, total - table)

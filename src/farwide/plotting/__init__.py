@@ -1,0 +1,32 @@
+"""Figures of a scaling-law sweep: one a file, each a pure function from data to a `Figure`."""
+
+from farwide.plotting.corner import corner
+from farwide.plotting.data import Curve, HeldOut, Law, Points
+from farwide.plotting.extrapolation import extrapolation
+from farwide.plotting.fitted_law import fitted_law
+from farwide.plotting.loss_curves import loss_curves
+from farwide.plotting.loss_vs_compute import loss_vs_compute
+from farwide.plotting.residuals import residuals, trends
+from farwide.plotting.style import NARROW, WIDE, save_png, title_of, to_png, to_svg
+from farwide.plotting.tokens_per_parameter import tokens_per_parameter
+
+__all__ = [
+    "NARROW",
+    "WIDE",
+    "Curve",
+    "HeldOut",
+    "Law",
+    "Points",
+    "corner",
+    "extrapolation",
+    "fitted_law",
+    "loss_curves",
+    "loss_vs_compute",
+    "residuals",
+    "save_png",
+    "title_of",
+    "to_png",
+    "to_svg",
+    "tokens_per_parameter",
+    "trends",
+]

@@ -1,0 +1,64 @@
+"""Train a list of runs below one folder, one after the other; finished ones are skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from farwide.data import Corpus
+from farwide.models import long_conv_lm, training_flops_per_token
+from farwide.progress import sweep_progress
+from farwide.training.loop import Trainer, is_finished, make_trainer, train
+from farwide.training.run import RunConfig
+
+
+def run_sweep(
+    configs: Sequence[RunConfig],
+    corpus: Corpus,
+    directory: str | Path,
+    *,
+    environment: dict[str, Any],
+    console: Console,
+    checkpoint_seconds: float = 10.0,
+) -> list[dict[str, Any]]:
+    """Train each of `configs` in `directory/NAME` and return their summaries in order.
+
+    Runs of one model size follow each other and share one compilation.
+
+    Raises:
+        ValueError: two configurations have the same name.
+    """
+    names = [config.name for config in configs]
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"configs holds {', '.join(twice)} more than once; names must differ")
+    folder = Path(directory)
+    to_do = [config for config in configs if not is_finished(folder / config.name)]
+    total = sum(config.tokens * training_flops_per_token(config.model) for config in to_do)
+    trainers: dict[Any, Trainer] = {}
+    summaries: dict[str, dict[str, Any]] = {}
+    with sweep_progress(console, total) as progress:
+        for config in sorted(configs, key=lambda c: (c.model.width, c.model.depth, c.tokens)):
+            size = (config.model, config.optimizer)
+            if size not in trainers:  # the last size's compiled functions are let go
+                trainers = {size: make_trainer(long_conv_lm(config.model), config)}
+            unfinished = config in to_do
+            if unfinished:
+                progress.start_run(
+                    config.name, config.tokens, training_flops_per_token(config.model)
+                )
+            summaries[config.name] = train(
+                config,
+                corpus,
+                trainers[size],
+                folder / config.name,
+                environment=environment,
+                checkpoint_seconds=checkpoint_seconds,
+                on_progress=progress.tokens_done,
+            )
+            if unfinished:
+                progress.end_run(config.tokens)
+    return [summaries[name] for name in names]

@@ -1,0 +1,168 @@
+"""`fit`: from columns to a fitted law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from theory.scaling import bootstrap as resampling
+from theory.scaling import columns, identify, losses, problem, solve
+from theory.scaling.form import Form, resolve
+from theory.scaling.result import Fit, Status
+
+STARTS = 32  # Newton starts of the fit itself
+REPLICATE_STARTS = 4  # of each bootstrap replicate
+
+
+def fit(
+    form: str | Form,
+    data: Mapping[str, Any],
+    *,
+    loss: str = "huber",
+    delta: float = 1e-3,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> Fit:
+    """Fit a scaling law by minimizing a robust loss of log residuals.
+
+        minimize over theta:  sum_i weight_i rho(log y_i - log f(x_i; theta))
+
+    with the coefficients of f at or above zero and its exponents in the range of the form. The
+    global minimum is sought from the best nodes of a grid over the exponents, each polished by
+    Newton's method with the exact Hessian in float64 (see `screen` and `newton`).
+
+    Args:
+      form: a name in `scaling.forms` ("chinchilla", "m1", "m2") or a `Form`.
+      data: column name -> values, (points,): the columns of the form and its target (chinchilla: N,
+        D, loss; m1, m2: x, y), positive, in any unit; optionally "run", labels of what the
+        bootstrap resamples together, and "weight", nonnegative.
+      loss: "huber" (r^2/2 up to delta, then delta (|r| - delta/2)), "squared" (r^2/2) or "l1"
+        (|r|), of log residuals, summed.
+      delta: of the Huber loss, in log y; the other losses do not read it.
+      bootstrap: replicates to draw and fit; 0 for none.
+      seed: of the bootstrap.
+
+    Returns:
+      A `Fit`. Its status says how the fit ended; a status other than "converged" comes with notes.
+
+    Raises:
+      ValueError: the form, loss or a column is unknown; a column is missing, of another length, or
+        holds a value that is not finite and positive; there are fewer points than parameters + 1;
+        delta or bootstrap is out of range; a bootstrap over fewer than two runs.
+
+    Reference: Hoffmann et al. (2022), section 3.3; Besiroglu et al. (2024) on its optimum.
+    """
+    law = resolve(form)
+    chosen = losses.resolve(loss, delta)
+    table = columns.read_table(law, data)
+    if isinstance(bootstrap, bool) or not isinstance(bootstrap, int | np.integer) or bootstrap < 0:
+        raise ValueError(f"bootstrap = {bootstrap!r}; accepted are whole numbers at or above 0")
+    groups, run_groups = _groups(table, bool(bootstrap))
+    order = problem.canonical_order(table.columns, table.target, table.weight, groups)
+    ordered = {name: column[order] for name, column in table.columns.items()}
+    weight = table.weight[order]
+
+    cpu = jax.local_devices(backend="cpu")[0]  # many tiny float64 loops: a job for the host
+    with jax.enable_x64(True), jax.default_device(cpu):
+        task = problem.build(law, ordered, table.target[order], weight)
+        starts = solve.prepare(law, task, chosen)
+        proposals = solve.propose(task, starts, task.weights[None], STARTS)
+        best = solve.minimize(task, chosen, starts.scale, task.weights[None], proposals)
+        theta = best.theta[0]
+        notes = identify.notes(law, task, theta, ordered, weight)
+        status = _status(bool(best.converged[0]), bool(notes), identify.at_bound(task, best.theta)[0])
+        replicates, counts, redrawn = None, None, 0
+        if bootstrap:
+            grouped = np.arange(len(weight)) if run_groups is None else run_groups[order]
+            replicates, counts, redrawn = _bootstrap(
+                law, task, chosen, starts, theta, weight, grouped, int(bootstrap), seed
+            )
+
+    params = dict(zip(law.params, problem.to_user_units(task, best.theta)[0].tolist(), strict=True))
+    residuals = np.log(table.target) - np.log(law.predict(params, table.columns))
+    if status is Status.FAILED:
+        notes += (f"the iteration did not settle within {solve.MAX_STEPS} steps",)
+    return Fit(
+        form=law.name,
+        law=law,
+        params=params,
+        objective=losses.objective(residuals, table.weight, chosen),
+        status=status,
+        notes=notes + identify.bound_notes(law, task, theta),
+        loss=loss,
+        delta=float(delta) if loss == "huber" else None,
+        n_points=int(np.sum(table.weight > 0)),
+        data=table.as_given(law),
+        residuals=residuals,
+        bootstrap=replicates,
+        bootstrap_status=counts,
+        bootstrap_redrawn=redrawn,
+        seed=seed,
+    )
+
+
+def _status(converged: bool, inseparable: bool, bound: bool) -> Status:
+    if not converged:
+        return Status.FAILED
+    if inseparable:
+        return Status.UNIDENTIFIABLE
+    return Status.AT_BOUND if bound else Status.CONVERGED
+
+
+def _groups(
+    table: columns.Table, resampled: bool
+) -> tuple[Int[np.ndarray, "points"], Int[np.ndarray, "points"] | None]:
+    """Run numbers of the rows for sorting (zeros without a run column), and for resampling."""
+    if table.run is None:
+        return np.zeros(len(table.target), int), None
+    labels, groups = np.unique(table.run, return_inverse=True)
+    if resampled and len(labels) < 2:
+        raise ValueError(
+            f"column 'run' holds one label, {labels[0]!r}: the bootstrap resamples runs and needs "
+            "at least two; without the column it resamples rows"
+        )
+    return groups, groups
+
+
+def _bootstrap(
+    law: Form,
+    task: problem.Problem,
+    loss: losses.Loss,
+    starts: solve.Starts,
+    theta: Float[np.ndarray, "params"],
+    weight: Float[np.ndarray, "points"],
+    groups: Int[np.ndarray, "points"],
+    replicates: int,
+    seed: int,
+) -> tuple[dict[str, np.ndarray], dict[str, int], int]:
+    """Parameters of the replicates that did not fail, how many ended how, and draws replaced."""
+
+    def padded(weights: np.ndarray) -> np.ndarray:
+        return np.pad(weights, ((0, 0), (0, task.v.size - weights.shape[1])))
+
+    hopeless = bool(identify.degenerate(task, theta, task.weights[None])[0])
+
+    def degenerate(weights: np.ndarray) -> np.ndarray:
+        if hopeless:  # no draw can be better than all the data
+            return np.zeros(len(weights), bool)
+        return identify.degenerate(task, theta, padded(weights))
+
+    drawn = resampling.draw(np.random.default_rng([seed, 0]), replicates, weight, groups, degenerate)
+    weights = padded(drawn.weights)
+    proposals = solve.propose(task, starts, weights, REPLICATE_STARTS)
+    warm = np.broadcast_to(theta, (replicates, 1, theta.size))
+    proposals = np.concatenate([proposals, warm], axis=1)
+    ends = solve.minimize(task, loss, starts.scale, weights, proposals)
+    bound = identify.at_bound(task, ends.theta)
+    statuses = [
+        _status(bool(c), bool(d) or hopeless, bool(b))
+        for c, d, b in zip(ends.converged, drawn.degenerate, bound, strict=True)
+    ]
+    kept = np.array([s is not Status.FAILED for s in statuses])
+    params = problem.to_user_units(task, ends.theta[kept])
+    counts = {str(status): statuses.count(status) for status in Status}
+    return dict(zip(law.params, params.T, strict=True)), counts, drawn.redrawn

@@ -1,0 +1,152 @@
+"""What a design cannot tell: parameters that the runs do not separate, in words.
+
+Two parameters are inseparable where their columns of the Jacobian d log f / d theta are parallel
+over the runs. With every column scaled to unit length the smallest singular value measures that
+without units. Coefficients enter as c (not log c), so that a term that the fit has switched off
+still counts; its exponents do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from theory.scaling.form import Form
+from theory.scaling.problem import Problem
+from theory.scaling.solve import jacobian
+
+SINGULAR = 1e-6  # a smaller singular value of the scaled Jacobian means inseparable
+COLLINEAR = 1e-6  # relative distance of one log column from another, up to scale and shift
+
+
+def active_params(problem: Problem, theta: Float[np.ndarray, "params"]) -> Bool[np.ndarray, "p"]:
+    """Parameters that matter: all but exponents that only switched-off terms use."""
+    terms = len(problem.structure)
+    active = np.zeros(theta.size, bool)
+    active[:terms] = True
+    for k, factors in enumerate(problem.structure):
+        for _, exponent, _ in factors:
+            active[terms + exponent] |= theta[k] > 0
+    return active
+
+
+def degenerate(
+    problem: Problem,
+    theta: Float[np.ndarray, "params"],
+    weights: Float[np.ndarray, "replicates rows"],
+) -> Bool[np.ndarray, "replicates"]:
+    """Which weighted designs leave some active parameter undetermined, at theta."""
+    slope = jacobian(problem, theta)[:, active_params(problem, theta)]
+    count = slope.shape[1]
+    products = (slope[:, :, None] * slope[:, None, :]).reshape(len(slope), -1)
+    gram = (weights @ products).reshape(-1, count, count)
+    size = np.sqrt(np.einsum("rii->ri", gram))
+    largest = np.sqrt(np.max(np.einsum("nii->ni", products.reshape(-1, count, count)), axis=0))
+    absent = np.any(size <= SINGULAR * largest, axis=1)
+    scaled = gram / np.where(size > 0, size, 1.0)[:, :, None] / np.where(size > 0, size, 1.0)[:, None]
+    return absent | (np.linalg.eigvalsh(scaled)[:, 0] < SINGULAR**2)
+
+
+def notes(
+    form: Form,
+    problem: Problem,
+    theta: Float[np.ndarray, "params"],
+    columns: dict[str, np.ndarray],
+    weights: Float[np.ndarray, "points"],
+) -> tuple[str, ...]:
+    """Sentences about what these runs cannot separate; empty if they separate everything.
+
+    Args:
+      form: the law.
+      problem: the data in the units of the solver.
+      theta: the fitted parameters in those units.
+      columns: the columns of the law as given.
+      weights: of the runs; those of weight zero do not count.
+    """
+    kept = {name: column[weights > 0] for name, column in columns.items()}
+    inseparable = _inseparable(form, problem, theta)
+    out = []
+    if inseparable:
+        names = _list(inseparable)
+        constant = [n for n, x in kept.items() if np.ptp(np.log(x)) < COLLINEAR]
+        pairs = _collinear(kept)
+        few = [n for n, x in kept.items() if len(np.unique(x)) == 2]
+        if constant:
+            shared = " and ".join(f"one {n} ({kept[n][0]:.6g})" for n in constant)
+            out.append(f"all runs share {shared}: {names} cannot be separated")
+        elif pairs:
+            first, second = pairs[0]
+            out.append(
+                f"{second} is a fixed function of {first} in all runs: {names} cannot be separated"
+            )
+        elif few:
+            out.append(f"the runs have only two values of {few[0]}: {names} cannot be separated")
+        else:
+            out.append(f"these runs cannot separate {names}")
+    else:
+        out.extend(
+            f"{second} is a power of {first} in all runs: the terms of {first} and {second} "
+            "can be exchanged without changing the fit"
+            for first, second in _collinear(kept)
+        )
+    return tuple(out)
+
+
+def bound_notes(form: Form, problem: Problem, theta: np.ndarray) -> tuple[str, ...]:
+    """Sentences about parameters at the end of their range; empty if there are none."""
+    out = []
+    terms = len(problem.structure)
+    for p, name in enumerate(form.params):
+        if p < terms and theta[p] <= 0:
+            lost = [
+                form.params[terms + j]
+                for j in range(len(form.exponents))
+                if any(j == exponent for _, exponent, _ in problem.structure[p])
+                and not active_params(problem, theta)[terms + j]
+            ]
+            tail = f", so {_list(lost)} has no effect" if lost else ""
+            out.append(f"{name} is 0, the end of its range{tail}")
+        elif p >= terms and active_params(problem, theta)[p]:
+            if theta[p] <= problem.low[p]:
+                out.append(f"{name} is at the low end of its range, {problem.low[p]:g}")
+            elif theta[p] >= problem.high[p]:
+                out.append(f"{name} is at the high end of its range, {problem.high[p]:g}")
+    return tuple(out)
+
+
+def at_bound(
+    problem: Problem, theta: Float[np.ndarray, "replicates params"]
+) -> Bool[np.ndarray, "replicates"]:
+    """Which fits have a parameter at the end of its range."""
+    return np.any((theta <= problem.low) | (theta >= problem.high), axis=1)
+
+
+def _inseparable(form: Form, problem: Problem, theta: np.ndarray) -> list[str]:
+    active = active_params(problem, theta)
+    slope = np.sqrt(problem.weights)[:, None] * jacobian(problem, theta)[:, active]
+    size = np.linalg.norm(slope, axis=0)
+    # An exponent whose column vanishes (all its inputs equal) stays a zero column.
+    absent = size <= SINGULAR * np.max(size)
+    scaled = np.where(absent, 0.0, slope / np.where(size > 0, size, 1.0))
+    _, values, vectors = np.linalg.svd(scaled, full_matrices=True)
+    null = vectors[values < SINGULAR * values[0]]
+    involved = np.any(np.abs(null) > 1e-3, axis=0)
+    return [n for n, i in zip(np.array(form.params)[active], involved, strict=True) if i]
+
+
+def _collinear(columns: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    logs = {name: np.log(x) - np.mean(np.log(x)) for name, x in columns.items()}
+    logs = {name: x / np.linalg.norm(x) for name, x in logs.items() if np.ptp(x) >= COLLINEAR}
+    names = list(logs)
+    return [
+        (a, b)
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+        if np.linalg.norm(logs[b] - logs[a] * (logs[a] @ logs[b])) < COLLINEAR
+    ]
+
+
+def _list(names: list[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"

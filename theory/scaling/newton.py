@@ -1,0 +1,252 @@
+"""Damped Newton on many fits at once, each to its own local minimum.
+
+Minimizes F(theta) = sum_i w_i rho(v_i - log S_i), S_i = sum_k c_k phi_ik,
+phi_ik = exp(sum_j e_j T_ikj), over theta = (c, e) in a box (c >= 0). With J_p = d log S / d theta_p
+and M_pq = (d^2 S / d theta_p d theta_q) / S,
+
+    g_p  = -sum_i w psi J_p
+    H_pq =  sum_i w (psi' + psi) J_p J_q - w psi M_pq          the exact Hessian
+    G_pq =  sum_i w (psi / r) J_p J_q                          that of the quadratic majorizer
+
+A step solves (H + lam G) s = -g on the parameters that the box leaves free. Damping by G, which is
+positive semidefinite and transforms as H does, makes every decision below independent of the units
+and of the scale of the parameters (but for a ridge of lam diag(G) / 1000), and for large lam the step is a short step of iteratively
+reweighted least squares, which descends even where H does not see the kinks of a nearly-L1 loss.
+
+Layout: the batch is the last axis, so every entry of H is one reduction over rows.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from theory.scaling import small_spd
+from theory.scaling.form import Structure
+from theory.scaling.losses import huber
+
+TOLERANCE = 1e-15  # of F: the decrease that a full step still promises at convergence
+STALL = 1e-10  # a step that fails though it promises less than this share of F is rounding
+ROUNDING = 1e-30  # per unit of weight: half the square of a residual of a few ulp
+RIDGE = 1e-3  # of diag G, on top of G in the damping: a singular G still damps
+LAMBDA_START, LAMBDA_MIN, LAMBDA_MAX = 1e-3, 1e-9, 1e12
+
+
+class Local(NamedTuple):
+    """F and its derivatives at theta, lower triangles as flat lists over the leading axis."""
+
+    value: Float[Array, "batch"]
+    gradient: Float[Array, "params batch"]
+    hessian: Float[Array, "entries batch"]
+    majorizer: Float[Array, "entries batch"]
+
+
+class State(NamedTuple):
+    """Where every problem stands."""
+
+    theta: Float[Array, "params batch"]
+    local: Local
+    lam: Float[Array, "batch"]
+    done: Bool[Array, "batch"]
+    fresh: Bool[Array, "batch"]  # local has not been evaluated yet
+    steps: Int[Array, "batch"]
+
+
+def _design(structure: Structure, u: Float[Array, "columns rows"]) -> list[dict[int, Array]]:
+    """For each term, exponent index -> T, (rows, 1): the derivative of log phi."""
+    design: list[dict[int, Array]] = []
+    for factors in structure:
+        entry: dict[int, Array] = {}
+        for column, exponent, sign in factors:
+            entry[exponent] = entry.get(exponent, 0.0) + sign * u[column][:, None]
+        design.append(entry)
+    return design
+
+
+def evaluate(
+    structure: Structure,
+    theta: Float[Array, "params batch"],
+    u: Float[Array, "columns rows"],
+    v: Float[Array, "rows"],
+    w: Float[Array, "rows batch"],
+    delta: Float[Array, ""] | float,
+) -> Local:
+    """F, g, H and G at theta."""
+    terms = len(structure)
+    exponents = theta.shape[0] - terms
+    design = _design(structure, u)
+    ones = jnp.ones(w.shape)
+    phi = [
+        jnp.exp(sum(theta[terms + j] * t for j, t in entry.items())) if entry else ones
+        for entry in design
+    ]
+    total = sum(theta[k] * phi[k] for k in range(terms))
+    ratio = [p / total for p in phi]
+    loss = huber(v[:, None] - jnp.log(total), delta)
+    w_psi, w_exact, w_major = (
+        w * loss.psi,
+        w * (loss.psi_prime + loss.psi),
+        w * loss.curvature,
+    )
+
+    slope: list[Array] = list(ratio)
+    for j in range(exponents):
+        slope.append(
+            sum(theta[k] * ratio[k] * entry[j] for k, entry in enumerate(design) if j in entry)
+        )
+
+    def second(p: int, q: int) -> Array | float:  # M_pq for q <= p
+        if p < terms:
+            return 0.0
+        j = p - terms
+        if q < terms:
+            return ratio[q] * design[q][j] if j in design[q] else 0.0
+        i = q - terms
+        both = [k for k, entry in enumerate(design) if i in entry and j in entry]
+        return sum((theta[k] * ratio[k] * design[k][i] * design[k][j] for k in both), start=0.0)
+
+    params = terms + exponents
+    hessian, majorizer = [], []
+    for p in range(params):
+        for q in range(p + 1):
+            product = slope[p] * slope[q]
+            hessian.append(jnp.sum(w_exact * product - w_psi * second(p, q), axis=0))
+            majorizer.append(jnp.sum(w_major * product, axis=0))
+    return Local(
+        value=jnp.sum(w * loss.rho, axis=0),
+        gradient=jnp.stack([-jnp.sum(w_psi * s, axis=0) for s in slope]),
+        hessian=jnp.stack(hessian),
+        majorizer=jnp.stack(majorizer),
+    )
+
+
+def _step(
+    theta: Float[Array, "params batch"],
+    local: Local,
+    lam: Float[Array, "batch"],
+    low: Float[Array, "params"],
+    high: Float[Array, "params"],
+) -> tuple[Float[Array, "params batch"], Float[Array, "batch"], Bool[Array, "batch"]]:
+    """The damped step inside the box, the decrease it promises, and whether it exists."""
+    params = theta.shape[0]
+
+    def at(flat: Array, p: int, q: int) -> Array:
+        p, q = max(p, q), min(p, q)
+        return flat[p * (p + 1) // 2 + q]
+
+    free = []
+    for p in range(params):
+        held = (theta[p] <= low[p]) & (local.gradient[p] > 0)
+        held |= (theta[p] >= high[p]) & (local.gradient[p] < 0)
+        free.append(~held & (at(local.majorizer, p, p) > 0))
+    damped = [
+        [
+            jnp.where(
+                free[p] & free[q],
+                at(local.hessian, p, q)
+                + lam * at(local.majorizer, p, q) * (1.0 + RIDGE * (p == q)),
+                1.0 if p == q else 0.0,
+            )
+            for q in range(p + 1)
+        ]
+        for p in range(params)
+    ]
+    rhs = [jnp.where(free[p], -local.gradient[p], 0.0) for p in range(params)]
+    step, definite = small_spd.solve(damped, rhs)
+    moved = jnp.clip(theta + jnp.stack(step), low[:, None], high[:, None]) - theta
+    curved = [
+        sum(at(local.hessian, p, q) * moved[q] for q in range(params)) for p in range(params)
+    ]
+    promised = -sum(moved[p] * (local.gradient[p] + 0.5 * curved[p]) for p in range(params))
+    return moved, promised, definite & jnp.all(jnp.isfinite(moved), axis=0)
+
+
+@partial(jax.jit, static_argnames=("structure", "steps"))
+def advance(
+    structure: Structure,
+    state: State,
+    u: Float[Array, "columns rows"],
+    v: Float[Array, "rows"],
+    w: Float[Array, "rows batch"],
+    low: Float[Array, "params"],
+    high: Float[Array, "params"],
+    delta: Float[Array, ""] | float,
+    *,
+    steps: int,
+) -> State:
+    """Up to `steps` iterations of every problem; fewer when all are done."""
+    floor = ROUNDING * jnp.sum(w, axis=0)
+
+    def iterate(carry: tuple[Int[Array, ""], State]) -> tuple[Int[Array, ""], State]:
+        count, s = carry
+        moved, promised, exists = _step(s.theta, s.local, s.lam, low, high)
+        moved = jnp.where(s.fresh | s.done | ~exists, 0.0, moved)
+        trial = evaluate(structure, s.theta + moved, u, v, w, delta)
+        gain = s.local.value - trial.value
+        accept = ~s.done & (s.fresh | (exists & (gain > 0) & jnp.isfinite(trial.value)))
+        theta = jnp.where(accept, s.theta + moved, s.theta)
+        local = jax.tree.map(lambda new, old: jnp.where(accept, new, old), trial, s.local)
+
+        quality = gain / jnp.where(promised > 0, promised, 1.0)
+        eased = jnp.where(quality > 0.75, s.lam / 10.0, jnp.where(quality < 0.25, s.lam * 3, s.lam))
+        lam = jnp.where(accept, eased, 4.0 * jnp.maximum(s.lam, 1e-4))
+        lam = jnp.where(s.fresh, s.lam, jnp.clip(lam, LAMBDA_MIN, LAMBDA_MAX))
+
+        # H + lam G is at most about (1 + lam) G, so this bounds what an undamped step promises.
+        full = promised * (1.0 + s.lam)
+        settled = exists & (full <= TOLERANCE * s.local.value + floor)
+        settled |= exists & ~accept & (full <= STALL * s.local.value + floor)
+        return count + 1, State(
+            theta=theta,
+            local=local,
+            lam=lam,
+            done=s.done | (settled & ~s.fresh),
+            fresh=jnp.zeros_like(s.fresh),
+            steps=s.steps + jnp.where(s.done, 0, 1),
+        )
+
+    def unfinished(carry: tuple[Int[Array, ""], State]) -> Bool[Array, ""]:
+        return (carry[0] < steps) & ~jnp.all(carry[1].done)
+
+    return lax.while_loop(unfinished, iterate, (jnp.zeros((), jnp.int32), state))[1]
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def spread(
+    structure: Structure,
+    theta: Float[Array, "params batch"],
+    u: Float[Array, "columns rows"],
+    v: Float[Array, "rows"],
+    w: Float[Array, "rows batch"],
+) -> Float[Array, "entries batch"]:
+    """sum_i w J_p J_q, the information matrix of the parameters for noise of unit variance."""
+    return evaluate(structure, theta, u, v, w, jnp.inf).majorizer
+
+
+@partial(jax.jit, static_argnames=("structure",))
+def follow(
+    structure: Structure,
+    theta: Float[Array, "params batch"],
+    u: Float[Array, "columns rows"],
+    v: Float[Array, "rows"],
+    w: Float[Array, "rows batch"],
+    low: Float[Array, "params"],
+    high: Float[Array, "params"],
+    delta: Float[Array, ""] | float,
+    factor: Float[Array, ""] | float,
+) -> Float[Array, "params batch"]:
+    """Move the minimum at delta towards that at factor * delta, to first order.
+
+    While no residual crosses delta the minimum is a smooth function of it, with
+    H dtheta/ddelta = -dg/ddelta and dg/ddelta = -sum over |r| > delta of w sign(r) J. At a
+    stationary point that sum is a difference of two gradients of Huber losses; here it is taken
+    from g at delta and at delta + d, the exact change for the rows outside both.
+
+    Reference: Madsen and Nielsen (1993) follow the same path for linear l1.
+    """
+    return _predict(structure, theta, u, v, w, low, high, delta, factor)
