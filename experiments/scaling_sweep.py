@@ -18,7 +18,7 @@ continues; the outcome is the same to the last bit.
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,6 +43,7 @@ from farwide.models import (
     training_flops_per_token,
 )
 from farwide.runlog import LogError, environment_record, lock_directory, read_runs, write_json
+from farwide.runlog.files import read_json
 from farwide.training import OptimizerConfig, RunConfig
 from farwide.training.sweep import run_sweep
 
@@ -163,7 +164,7 @@ def run(arguments: Arguments, console: Console) -> Path:
     with lock_directory(folder):
         corpus = read_corpus(arguments.corpus)
         fitted, held_out = sweep_configs(preset, corpus.manifest["sha256"], arguments.seed)
-        _record(folder, arguments, preset, fitted, held_out, corpus)
+        _record(folder, arguments, fitted, held_out, corpus)
         environment = environment_record()
 
         def train(configs: list[RunConfig]) -> list[dict[str, Any]]:
@@ -190,26 +191,32 @@ def run(arguments: Arguments, console: Console) -> Path:
 def _record(
     folder: Path,
     arguments: Arguments,
-    preset: Preset,
     fitted: list[RunConfig],
     held_out: RunConfig,
     corpus: Corpus,
 ) -> None:
-    """Write sweep.json and corpus.json."""
-    write_json(
-        folder / "sweep.json",
-        {
-            "schema": 1,
-            "name": folder.name,
-            "preset": arguments.preset,
-            "question": (__doc__ or "").splitlines()[0],
-            "shape": asdict(preset),
-            "seed": arguments.seed,
-            "bootstrap": arguments.bootstrap,
-            "fitted": [config.name for config in fitted],
-            "held_out": held_out.name,
-        },
-    )
+    """Write sweep.json and corpus.json, or check that the sweep there is this one."""
+    description = {
+        "schema": 1,
+        "name": folder.name,
+        "preset": arguments.preset,
+        "question": (__doc__ or "").splitlines()[0],
+        "seed": arguments.seed,
+        "data_sha256": corpus.manifest["sha256"],
+        "fitted": [config.to_json() for config in fitted],
+        "held_out": held_out.to_json(),
+    }
+    path = folder / "sweep.json"
+    if path.is_file():
+        found = read_json(path)
+        different = [key for key in description if found.get(key) != description[key]]
+        if different:
+            raise LogError(
+                path,
+                f"this folder holds another sweep (different: {', '.join(different)}); give this "
+                "one another --name, or remove the folder",
+            )
+    write_json(path, description)
     write_json(folder / "corpus.json", corpus.manifest)
 
 

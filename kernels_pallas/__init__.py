@@ -1,4 +1,4 @@
-"""Long-range operators for JAX: pure functions, each with a reference and faster implementations."""
+"""Long-range operators for JAX: each a reference and faster implementations."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def always(call: Any) -> str | None:
 
 
 def reasons(table: Table, call: Any) -> dict[str, str | None]:
-    """For each implementation, in order of preference, why it cannot serve `call` (None: it can)."""
+    """For each implementation, best first, why it cannot serve `call` (None: it can)."""
     return {name: entry.unsupported(call) for name, entry in table.items()}
 
 

@@ -84,8 +84,8 @@ plt.show()
 # $$ d_n = e^{-i\pi n/2N}, \qquad \tilde F x = \mathrm{FFT}_N(x\, d). $$
 #
 # Multiplying by $d$ turns a wrap around the end into a factor $d_N = e^{-i\pi/2} = -i$: whatever
-# wraps becomes *imaginary*. For real u and k, with $w = u * k$ the full convolution of length 2N
-# - 1,
+# wraps becomes *imaginary*. For real u and k, with $w = u * k$ the full convolution of length
+# 2N - 1,
 #
 # $$ \bar d \cdot \mathrm{IFFT}_N(\tilde F u \cdot \tilde F k) = w_{0..N-1} - i\, w_{N..2N-1}. $$
 #
@@ -158,7 +158,8 @@ plt.show()
 # ## Past, future, and around the end
 #
 # `k_future[c, s-1]` weighs the input s steps *ahead*, which makes the operator bidirectional;
-# `mode="circular"` lets the filter run around the end. The answer to a single spike shows each.
+# `mode="circular"` lets the filter run around the end. The answer to a single
+# spike, at the orange line, shows each.
 
 # %%
 spike = jnp.zeros((1, 1, LENGTH)).at[0, 0, 3 * LENGTH // 4].set(1.0)
@@ -174,7 +175,7 @@ for ax, (title, answer) in zip(axes, answers.items(), strict=True):
     ax.plot(answer[0, 0], color=ACCENT)
     ax.axvline(3 * LENGTH // 4, color=HELD_OUT, lw=0.8)
     ax.set(title=title, xlabel="position t")
-axes[0].set_ylabel("answer to a spike (orange)")
+axes[0].set_ylabel("answer to a spike")
 plt.show()
 assert float(jnp.abs(answers["causal"][0, 0, : 3 * LENGTH // 4]).max()) < 1e-6
 

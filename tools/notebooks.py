@@ -81,6 +81,7 @@ def run(script: Path) -> None:
         made,
         timeout=600,
         kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],  # else a warning a notebook about local sockets
         resources={"metadata": {"path": str(script.parent)}},
         on_cell_execute=before,
     ).execute()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 from jax.lax import Precision
 from jaxtyping import Float
@@ -53,13 +54,14 @@ def long_conv(
     """Convolve every channel with its own long filter, with optional gates and skip.
 
         x = pre_gate * u
-        y[b,c,t] = post_gate[b,c,t] * ( sum_s k[c,s] x[b,c,t-s] + sum_{s>=1} k_future[c,s-1] x[b,c,t+s]
+        y[b,c,t] = post_gate[b,c,t] * ( sum_{s>=0} k[c,s] x[b,c,t-s]
+                                        + sum_{s>=1} k_future[c,s-1] x[b,c,t+s]
                                         + skip[c] x[b,c,t] )
 
-    Causal: x is zero outside 0..length-1. Circular: t-s is taken modulo length, and k is padded with
-    zeros to length. The default implementation computes by FFT: causality holds to rounding (1e-6 of
-    max|y| in float32), and a NaN or Inf in a signal reaches all of that signal's outputs, earlier
-    ones too. Every implementation except a named kernel is differentiable in every mode.
+    Causal: x is zero outside 0..length-1. Circular: t-s is taken modulo length, and k is padded
+    with zeros to length. The default implementation computes by FFT: causality holds to rounding
+    (1e-6 of max|y| in float32), and a NaN or Inf in a signal reaches all of that signal's outputs,
+    earlier ones too. Both implementations are differentiable in every mode.
 
     Args:
       u: the signals, (batch, channels, length), or (batch, length, channels) with layout "BLC".
@@ -103,6 +105,7 @@ def long_conv(
         raise ValueError(
             f"u has length 0 (shape {u.shape}, layout {layout!r}); length must be >= 1"
         )
+    future: Array | None = None
     if isinstance(k, Spectrum):
         _check_spectrum(k, u, channels, length, mode)
         if k_future is not None:
@@ -111,11 +114,11 @@ def long_conv(
             )
         taps, future_taps = k.taps, k.future_taps
     else:
-        k, k_future = _check_taps(k, k_future, channels, length, mode)
-        for name, value in (("k", k), ("k_future", k_future)):
-            if value is not None:
-                validate.not_wider(name, value.dtype, u.dtype)
-        taps, future_taps = k.shape[1], 0 if k_future is None else k_future.shape[1]
+        k, future = _check_taps(k, k_future, channels, length, mode)
+        validate.not_wider("k", k.dtype, u.dtype)
+        if future is not None:
+            validate.not_wider("k_future", future.dtype, u.dtype)
+        taps, future_taps = k.shape[1], 0 if future is None else future.shape[1]
     if skip is not None:
         skip = validate.float_array("skip", skip, ("channels",))
         validate.shape_is("skip", skip, (channels,), "one weight a channel of u")
@@ -138,7 +141,7 @@ def long_conv(
     )
     name = dispatch.choose("long_conv", IMPLEMENTATIONS, call, implementation)
     forward = dispatch.load(IMPLEMENTATIONS, name)
-    return forward(u, k, k_future, skip, pre_gate, post_gate, mode=mode, layout=layout)
+    return forward(u, k, future, skip, pre_gate, post_gate, mode=mode, layout=layout)
 
 
 def long_conv_spectrum(
@@ -174,11 +177,12 @@ def long_conv_spectrum(
     if isinstance(k, Spectrum):
         raise TypeError("k is already a Spectrum; it must be an array of taps (channels, taps)")
     channels = validate.float_array("k", k, ("channels", "taps")).shape[0]
-    k, k_future = _check_taps(k, k_future, channels, length, mode)
-    wide = [v.dtype for v in (k, k_future) if v is not None and v.dtype == "float64"]
-    dtype = validate.compute_dtype(wide[0] if wide else k.dtype)
-    future = None if k_future is None else k_future.astype(dtype)
-    return spectra.transform(k.astype(dtype), future, length, mode)
+    taps, future = _check_taps(k, k_future, channels, length, mode)
+    dtype = validate.compute_dtype(taps.dtype)
+    if future is not None:
+        dtype = jnp.promote_types(dtype, validate.compute_dtype(future.dtype))
+        future = future.astype(dtype)
+    return spectra.transform(taps.astype(dtype), future, length, mode)
 
 
 def _check_taps(

@@ -34,18 +34,17 @@ def forward(
 ) -> Array:
     """The long convolution by its definition; arguments as `long_conv`, already checked."""
     dtype = compute_dtype(u.dtype)
-    if isinstance(k, Spectrum):
-        k, k_future = taps_of(k)
+    past, future = taps_of(k) if isinstance(k, Spectrum) else (k, k_future)
     x = u.astype(dtype) if pre_gate is None else u.astype(dtype) * pre_gate.astype(dtype)
     x = x if layout == "BCL" else x.swapaxes(1, 2)
-    future = jnp.zeros((k.shape[0], 0), dtype) if k_future is None else k_future.astype(dtype)
+    ahead = jnp.zeros((past.shape[0], 0), dtype) if future is None else future.astype(dtype)
 
     def one_channel(channel: tuple[Array, Array, Array]) -> Array:
-        x_c, k_c, future_c = channel
-        matrix = toeplitz(k_c, future_c, x_c.shape[-1], mode)
+        x_c, past_c, ahead_c = channel
+        matrix = toeplitz(past_c, ahead_c, x_c.shape[-1], mode)
         return jnp.matmul(x_c, matrix.T, precision=lax.Precision.HIGHEST)
 
-    y = lax.map(one_channel, (x.swapaxes(0, 1), k.astype(dtype), future)).swapaxes(0, 1)
+    y = lax.map(one_channel, (x.swapaxes(0, 1), past.astype(dtype), ahead)).swapaxes(0, 1)
     if skip is not None:
         y = y + skip.astype(dtype)[:, None] * x
     y = y if layout == "BCL" else y.swapaxes(1, 2)

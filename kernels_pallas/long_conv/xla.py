@@ -1,10 +1,10 @@
 """The long convolution in plain JAX: the default everywhere, differentiable in every mode.
 
-Three forms (see config.py): shift-and-add for few taps, a real FFT, the half-length FFT. All are
-plain jnp code, so jvp, vjp, vmap and their compositions need no rule of their own. The one
-exception is an evaluation on CPU that nobody differentiates: there `_filtered` walks over blocks of
-channels, which keeps the complex temporaries in cache; its JVP rule is that of the plain form, so
-every derivative is still derived by JAX from plain code.
+Three forms (config.py chooses): shift-and-add for few taps, a real FFT, the half-length FFT, all in
+plain jnp code. Two faster ways to the same value are slow to differentiate: on CPU, a walk over
+blocks of channels, which keeps the complex temporaries in cache; and shift-and-add from 9 taps up.
+Each of the two is a `custom_jvp` whose rule is the JVP of the plain transform, so JAX derives every
+derivative (jvp, vjp, vmap, of any order) from plain code.
 
 Numerics: 16-bit inputs are transformed in float32. One transform each way; relative L2 error about
 2e-7 in float32. A NaN or Inf in a signal reaches all of that signal's outputs, the past included.
@@ -17,6 +17,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
 
 from kernels_pallas.long_conv import config
 from kernels_pallas.long_conv.spectrum import (
@@ -58,22 +59,20 @@ def _convolve(
     """conv(k, x) in x's layout and dtype, by the form that config chooses."""
     if x.size == 0:
         return jnp.zeros_like(x)
+    axis = 2 if layout == "BCL" else 1
     if isinstance(k, Spectrum):
-        spectrum = k
-    else:
-        k = k.astype(x.dtype)
-        k_future = None if k_future is None else k_future.astype(x.dtype)
-        if config.use_shifts(k.shape[-1], 0 if k_future is None else k_future.shape[-1]):
-            return shifts(x, k, k_future, mode, axis=2 if layout == "BCL" else 1)
-        length = x.shape[2 if layout == "BCL" else 1]
-        spectrum = transform(k, k_future, length, mode)
-    values = spectrum.values.astype(jnp.promote_types(spectrum.values.dtype, x.dtype))
-    x = x if layout == "BCL" else x.swapaxes(1, 2)
-    y = _filtered(spectrum.ordering, spectrum.size, x, values)
-    return y if layout == "BCL" else y.swapaxes(1, 2)
+        return _by_spectrum(x, k, axis)
+    k = k.astype(x.dtype)
+    k_future = None if k_future is None else k_future.astype(x.dtype)
+    counts = k.shape[-1], 0 if k_future is None else k_future.shape[-1]
+    if config.use_shifts(*counts, differentiated=True):
+        return shifts(mode, axis, x, k, k_future)
+    if config.use_shifts(*counts, differentiated=False):
+        return _shifts_or_fft(mode, axis, x, k, k_future)
+    return _by_fft(mode, axis, x, k, k_future)
 
 
-def shifts(x: Array, k: Array, k_future: Array | None, mode: str, axis: int) -> Array:
+def shifts(mode: str, axis: int, x: Array, k: Array, k_future: Array | None) -> Array:
     """The convolution as a sum of shifted copies of x along `axis`, one a tap."""
     length = x.shape[axis]
     past = k.shape[-1] - 1
@@ -96,8 +95,32 @@ def shifts(x: Array, k: Array, k_future: Array | None, mode: str, axis: int) -> 
     return sum(terms[1:], terms[0])
 
 
+def _by_fft(mode: str, axis: int, x: Array, k: Array, k_future: Array | None) -> Array:
+    """The convolution along `axis` by the transform that config chooses."""
+    return _by_spectrum(x, transform(k, k_future, x.shape[axis], mode), axis)
+
+
+def _by_spectrum(x: Array, spectrum: Spectrum, axis: int) -> Array:
+    """x filtered along `axis` by a spectrum of its own precision or less."""
+    values = spectrum.values.astype(jnp.promote_types(spectrum.values.dtype, x.dtype))
+    filtered = partial(_filtered, spectrum.ordering, spectrum.size)
+    if axis == 2:
+        return filtered(x, values)
+    return filtered(x.swapaxes(1, 2), values).swapaxes(1, 2)
+
+
+_shifts_or_fft = jax.custom_jvp(shifts, nondiff_argnums=(0, 1))
+
+
+def _shifts_or_fft_jvp(mode, axis, primals, tangents):
+    return _jvp(partial(_by_fft, mode, axis), primals, tangents)
+
+
+_shifts_or_fft.defjvp(_shifts_or_fft_jvp, symbolic_zeros=True)
+
+
 def _plain(ordering: str, size: int, x: Array, values: Array) -> Array:
-    """x (batch, channels, length) filtered by a spectrum (channels, frequencies): the whole maths."""
+    """x (batch, channels, length) filtered by a spectrum (channels, frequencies)."""
     if ordering == "half":
         return half_ifft(half_fft(x, size) * values, size, x.shape[-1])
     return real_ifft(real_fft(x, size) * values, size, x.shape[-1])
@@ -114,9 +137,28 @@ def _filtered(ordering: str, size: int, x: Array, values: Array) -> Array:
     return lax.platform_dependent(x, values, cpu=partial(_blocked, plain, block), default=plain)
 
 
-@_filtered.defjvp
-def _filtered_jvp(ordering, size, primals, tangents):  # pyright: ignore
-    return jax.jvp(partial(_plain, ordering, size), primals, tangents)
+def _filtered_jvp(ordering, size, primals, tangents):
+    return _jvp(partial(_plain, ordering, size), primals, tangents)
+
+
+_filtered.defjvp(_filtered_jvp, symbolic_zeros=True)
+
+
+def _jvp(f, primals, tangents):
+    """`jax.jvp(f, primals, tangents)`, with no work for arguments that do not move."""
+    moving = [
+        i
+        for i, tangent in enumerate(tangents)
+        if tangent is not None and not isinstance(tangent, SymbolicZero)
+    ]
+
+    def of_moving(*values):
+        arguments = list(primals)
+        for i, value in zip(moving, values, strict=True):
+            arguments[i] = value
+        return f(*arguments)
+
+    return jax.jvp(of_moving, [primals[i] for i in moving], [tangents[i] for i in moving])
 
 
 def _blocked(plain, block: int, x: Array, values: Array) -> Array:

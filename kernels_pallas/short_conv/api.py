@@ -56,14 +56,15 @@ def short_conv(
       implementation: None for the best that supports the call, or "xla" or "reference".
 
     Returns:
-      y, in the shape, layout and dtype of u; computed in float64 for float64, else in float32. k and
-      bias may have any floating dtype that is no wider than that.
+      y, in the shape, layout and dtype of u; computed in float64 for float64, else in float32.
+      k and bias may have any floating dtype that is no wider than that.
 
     Raises:
       TypeError: an operand is no array, is not floating, or is wider than u is computed in.
       ValueError: a shape or an option.
 
-    Reference: Poli et al. 2023, "Hyena Hierarchy", Sec. 3.1 (short convolutions on the projections).
+    Reference: Poli et al. 2023, "Hyena Hierarchy" (the short convolution of the
+    projections).
     """
     validate.boolean("causal", causal)
     validate.one_of("layout", layout, LAYOUTS)

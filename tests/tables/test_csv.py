@@ -183,11 +183,10 @@ def test_no_cut_of_a_file_changes_a_number_that_is_used(tmp_path):
     text = HEADER + ROWS
     for end in range(len(text)):
         try:
-            table = _read(tmp_path, text[:end])
-        except LogError as error:
-            assert str(error).startswith(f"{tmp_path / 'a.csv'}:")
+            columns = _read(tmp_path, text[:end]).columns
+        except LogError:
             continue
-        for name, column in table.columns.items():
+        for name, column in columns.items():
             np.testing.assert_array_equal(column, whole.columns[name][: len(column)])
 
 

@@ -99,9 +99,10 @@ def test_a_torn_last_line_of_such_a_log_is_a_warning(tmp_path):
             log.write(record)
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.warns(UserWarning) as caught:
+    with (
+        pytest.warns(UserWarning, match=r"metrics\.jsonl:4: the last line has no end"),
+        pytest.warns(UserWarning, match=r"metrics\.jsonl:2: run a goes on to step 30"),
+        pytest.warns(UserWarning, match="not known"),
+    ):
         table = read_table(path)
-    texts = [str(warning.message) for warning in caught]
-    assert any(f"{path}:4: the last line has no end" in text for text in texts)
-    assert any(f"{path}:2: run a goes on to step 30" in text for text in texts)
     assert table.columns["loss"].tolist() == [pytest.approx(2.2)]

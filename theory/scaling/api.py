@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from theory.scaling import bootstrap as resampling
-from theory.scaling import columns, identify, losses, problem, solve
+from theory.scaling import columns, descent, identify, losses, problem, solve
 from theory.scaling.form import Form, resolve
 from theory.scaling.result import Fit, Status
 
-STARTS = 32  # Newton starts of the fit itself
-REPLICATE_STARTS = 4  # of each bootstrap replicate
+EFFORT = solve.Effort(starts=64, hops=64, patience=3)  # of the fit itself
+HOP_SEED = 20221  # the search is deterministic: the user's seed moves the replicates alone
 
 
 def fit(
@@ -70,8 +70,9 @@ def fit(
     with jax.enable_x64(True), jax.default_device(cpu):
         task = problem.build(law, ordered, table.target[order], weight)
         starts = solve.prepare(law, task, chosen)
-        proposals = solve.propose(task, starts, task.weights[None], STARTS)
-        best = solve.minimize(task, chosen, starts.scale, task.weights[None], proposals)
+        best = solve.search(
+            task, chosen, starts, task.weights[None], EFFORT, np.random.default_rng(HOP_SEED)
+        )
         theta = best.theta[0]
         notes = identify.notes(law, task, theta, ordered, weight)
         status = _status(bool(best.converged[0]), bool(notes), identify.at_bound(task, best.theta)[0])
@@ -85,7 +86,7 @@ def fit(
     params = dict(zip(law.params, problem.to_user_units(task, best.theta)[0].tolist(), strict=True))
     residuals = np.log(table.target) - np.log(law.predict(params, table.columns))
     if status is Status.FAILED:
-        notes += (f"the iteration did not settle within {solve.MAX_STEPS} steps",)
+        notes += (f"the iteration did not settle within {descent.MAX_STEPS} steps",)
     return Fit(
         form=law.name,
         law=law,
@@ -103,6 +104,15 @@ def fit(
         bootstrap_redrawn=redrawn,
         seed=seed,
     )
+
+
+def replicate_effort(points: int) -> solve.Effort:
+    """How hard to search for each bootstrap replicate.
+
+    Kinks, and with them local minima, matter more the fewer the points; and the fewer the points
+    the cheaper a start.
+    """
+    return solve.Effort(starts=4, hops=int(np.clip(1000 // points, 4, 32)), patience=1)
 
 
 def _status(converged: bool, inseparable: bool, bound: bool) -> Status:
@@ -153,10 +163,9 @@ def _bootstrap(
 
     drawn = resampling.draw(np.random.default_rng([seed, 0]), replicates, weight, groups, degenerate)
     weights = padded(drawn.weights)
-    proposals = solve.propose(task, starts, weights, REPLICATE_STARTS)
-    warm = np.broadcast_to(theta, (replicates, 1, theta.size))
-    proposals = np.concatenate([proposals, warm], axis=1)
-    ends = solve.minimize(task, loss, starts.scale, weights, proposals)
+    hops = np.random.default_rng(HOP_SEED)
+    effort = replicate_effort(len(weight))
+    ends = solve.search(task, loss, starts, weights, effort, hops, warm=theta)
     bound = identify.at_bound(task, ends.theta)
     statuses = [
         _status(bool(c), bool(d) or hopeless, bool(b))

@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from theory.scaling.form import Form
-from theory.scaling.problem import Problem
-from theory.scaling.solve import jacobian
+from theory.scaling.problem import Problem, linearize
 
 SINGULAR = 1e-6  # a smaller singular value of the scaled Jacobian means inseparable
 COLLINEAR = 1e-6  # relative distance of one log column from another, up to scale and shift
@@ -36,7 +35,7 @@ def degenerate(
     weights: Float[np.ndarray, "replicates rows"],
 ) -> Bool[np.ndarray, "replicates"]:
     """Which weighted designs leave some active parameter undetermined, at theta."""
-    slope = jacobian(problem, theta)[:, active_params(problem, theta)]
+    slope = linearize(problem, theta)[1][:, active_params(problem, theta)]
     count = slope.shape[1]
     products = (slope[:, :, None] * slope[:, None, :]).reshape(len(slope), -1)
     gram = (weights @ products).reshape(-1, count, count)
@@ -123,7 +122,7 @@ def at_bound(
 
 def _inseparable(form: Form, problem: Problem, theta: np.ndarray) -> list[str]:
     active = active_params(problem, theta)
-    slope = np.sqrt(problem.weights)[:, None] * jacobian(problem, theta)[:, active]
+    slope = np.sqrt(problem.weights)[:, None] * linearize(problem, theta)[1][:, active]
     size = np.linalg.norm(slope, axis=0)
     # An exponent whose column vanishes (all its inputs equal) stays a zero column.
     absent = size <= SINGULAR * np.max(size)

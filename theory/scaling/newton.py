@@ -214,39 +214,3 @@ def advance(
         return (carry[0] < steps) & ~jnp.all(carry[1].done)
 
     return lax.while_loop(unfinished, iterate, (jnp.zeros((), jnp.int32), state))[1]
-
-
-@partial(jax.jit, static_argnames=("structure",))
-def spread(
-    structure: Structure,
-    theta: Float[Array, "params batch"],
-    u: Float[Array, "columns rows"],
-    v: Float[Array, "rows"],
-    w: Float[Array, "rows batch"],
-) -> Float[Array, "entries batch"]:
-    """sum_i w J_p J_q, the information matrix of the parameters for noise of unit variance."""
-    return evaluate(structure, theta, u, v, w, jnp.inf).majorizer
-
-
-@partial(jax.jit, static_argnames=("structure",))
-def follow(
-    structure: Structure,
-    theta: Float[Array, "params batch"],
-    u: Float[Array, "columns rows"],
-    v: Float[Array, "rows"],
-    w: Float[Array, "rows batch"],
-    low: Float[Array, "params"],
-    high: Float[Array, "params"],
-    delta: Float[Array, ""] | float,
-    factor: Float[Array, ""] | float,
-) -> Float[Array, "params batch"]:
-    """Move the minimum at delta towards that at factor * delta, to first order.
-
-    While no residual crosses delta the minimum is a smooth function of it, with
-    H dtheta/ddelta = -dg/ddelta and dg/ddelta = -sum over |r| > delta of w sign(r) J. At a
-    stationary point that sum is a difference of two gradients of Huber losses; here it is taken
-    from g at delta and at delta + d, the exact change for the rows outside both.
-
-    Reference: Madsen and Nielsen (1993) follow the same path for linear l1.
-    """
-    return _predict(structure, theta, u, v, w, low, high, delta, factor)

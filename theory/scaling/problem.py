@@ -86,3 +86,24 @@ def to_user_units(
             shift = shift - sign * theta[:, terms + exponent] * problem.u_mean[column]
         out[:, k] = theta[:, k] * np.exp(shift)
     return out
+
+
+def linearize(
+    problem: Problem, theta: Float[np.ndarray, "*batch params"]
+) -> tuple[Float[np.ndarray, "*batch rows"], Float[np.ndarray, "*batch rows params"]]:
+    """Residuals v - log f and the Jacobian d log f / d theta at every row."""
+    terms = len(problem.structure)
+    rows, exponents = problem.v.size, theta.shape[-1] - terms
+    share, phi = [], []
+    design = np.zeros((terms, exponents, rows))
+    for k, factors in enumerate(problem.structure):
+        for column, exponent, sign in factors:
+            design[k, exponent] += sign * problem.u[column]
+        phi.append(np.exp(theta[..., terms:] @ design[k]))
+        share.append(theta[..., k, None] * phi[k])
+    total = np.sum(share, axis=0)
+    slopes = [p / total for p in phi]
+    slopes += [
+        sum(share[k] * design[k, j] for k in range(terms)) / total for j in range(exponents)
+    ]
+    return problem.v - np.log(total), np.stack(slopes, axis=-1)

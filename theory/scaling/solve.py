@@ -1,35 +1,42 @@
-"""Every start of every replicate to its local minimum; the best of each replicate.
+"""The global minimum of every replicate: grid, Newton, hops, and for l1 a path in delta.
 
-The batch goes through the compiled Newton iteration in chunks of one fixed shape, a few iterations
-a round. After each round only the unfinished problems are gathered into new chunks, so a few slow
-replicates do not keep the others waiting and nothing is compiled twice.
+1. The screen proposes the best nodes of a grid; Newton takes each to its local minimum.
+2. Where delta is below the noise, the loss is nearly L1: it has kinks, and along its valley many
+   local minima a fraction of a percent apart. From the best minimum, hops of the size of the
+   statistical error, theta + size * noise * (J'WJ)^(-1/2) z, start Newton again. A replicate is
+   left after `patience` rounds of hops that find nothing lower.
+3. For l1 the first two steps run at a delta a little below the noise; then delta shrinks to 1e-9
+   along the path of minima, which is piecewise linear there, with a first-order prediction at
+   every step (Madsen and Nielsen, 1993, for the linear case).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from theory.scaling import newton, screen
+from theory.scaling import descent, screen
 from theory.scaling.form import Form
 from theory.scaling.losses import Loss
-from theory.scaling.problem import Problem
+from theory.scaling.problem import Problem, linearize
 
-CHUNK = 512  # problems a call of the compiled code
 SCREEN_CHUNK = 128  # replicates a call of the screen
-ROUND = 6  # iterations between two gatherings
-MAX_STEPS = 300  # iterations a problem may take before it counts as failed
+MOST_STARTS = 64  # nodes that the screen returns, of which the best few are used
+HOP_ROUNDS = 12
+HOP_SIZES = (0.1, 2.0)  # of the statistical error; drawn log-uniformly between
+L1_FIRST = 0.03  # of the residual scale: the delta at which l1 is searched
+L1_SHRINK = 0.1  # delta from stage to stage
+L1_KEPT = 3  # minima of each replicate that follow the path
 
 
 class Minima(NamedTuple):
     """The best minimum found for every replicate, in the units of the solver."""
 
     theta: Float[np.ndarray, "replicates params"]
+    value: Float[np.ndarray, "replicates"]
     converged: Bool[np.ndarray, "replicates"]
-    steps: Int[np.ndarray, "replicates"]  # Newton iterations of the best start
 
 
 class Starts(NamedTuple):
@@ -42,6 +49,14 @@ class Starts(NamedTuple):
     scale: float  # of the residuals of the full data
 
 
+class Effort(NamedTuple):
+    """How hard to search."""
+
+    starts: int  # nodes of the grid
+    hops: int  # a replicate and round
+    patience: int  # rounds of hops without a lower minimum before a replicate is left
+
+
 def prepare(form: Form, problem: Problem, loss: Loss) -> Starts:
     """Fit the full data robustly at every node of the grid. Call it with float64 enabled."""
     nodes, shape = screen.grid(form)
@@ -51,15 +66,47 @@ def prepare(form: Form, problem: Problem, loss: Loss) -> Starts:
     return Starts(nodes, shape, np.asarray(weights), np.asarray(constant), float(scale))
 
 
+def search(
+    problem: Problem,
+    loss: Loss,
+    starts: Starts,
+    weights: Float[np.ndarray, "replicates rows"],
+    effort: Effort,
+    rng: np.random.Generator,
+    warm: Float[np.ndarray, "params"] | None = None,
+) -> Minima:
+    """The lowest minimum found for every replicate. Call it with float64 enabled.
+
+    Args:
+      problem: the data.
+      loss: what to minimize.
+      starts: from `prepare`.
+      weights: of the rows in every replicate.
+      effort: how many starts and hops.
+      rng: of the hops.
+      warm: one more start for every replicate.
+    """
+    searched = max(loss.delta, L1_FIRST * starts.scale) if loss.name == "l1" else loss.delta
+    theta = propose(problem, starts, weights, effort.starts)
+    if warm is not None:
+        extra = np.broadcast_to(warm, (len(weights), 1, warm.size))
+        theta = np.concatenate([theta, extra], axis=1)
+    ends = descent.descend(problem, searched, weights, theta)
+    if searched < starts.scale:
+        ends = _hop(problem, searched, starts.scale, weights, ends, effort.hops, effort.patience, rng)
+    if loss.name == "l1":
+        ends = _shrink(problem, searched, loss.delta, weights, ends)
+    return _best(ends)
+
+
 def propose(
     problem: Problem, starts: Starts, weights: Float[np.ndarray, "replicates rows"], count: int
 ) -> Float[np.ndarray, "replicates count params"]:
     """The best `count` nodes of the grid for every replicate. Call it with float64 enabled."""
-    chunk = min(SCREEN_CHUNK, _round_up(len(weights)))
     out = []
-    for first in range(0, len(weights), chunk):
-        m = weights[first : first + chunk]
-        padded = np.concatenate([m, np.repeat(m[:1], chunk - len(m), axis=0)])
+    for first in range(0, len(weights), SCREEN_CHUNK):
+        m = weights[first : first + SCREEN_CHUNK]
+        padded = np.concatenate([m, np.repeat(m[:1], SCREEN_CHUNK - len(m), axis=0)])
         chosen = screen.screen(
             problem.structure,
             starts.shape,
@@ -69,100 +116,124 @@ def propose(
             padded,
             starts.weights,
             starts.constant,
-            starts=count,
+            starts=min(MOST_STARTS, len(starts.nodes)),
         )
-        out.append(np.asarray(chosen)[: len(m)])
+        out.append(np.asarray(chosen)[: len(m), :count])
     return np.concatenate(out)
 
 
-def minimize(
+def _best(ends: descent.Ends) -> Minima:
+    rows, best = np.arange(len(ends.value)), np.argmin(ends.value, axis=1)
+    return Minima(ends.theta[rows, best], ends.value[rows, best], ends.done[rows, best])
+
+
+def _hop(
     problem: Problem,
-    loss: Loss,
-    scale: float,
+    delta: float,
+    noise: float,
+    weights: np.ndarray,
+    ends: descent.Ends,
+    hops: int,
+    patience: int,
+    rng: np.random.Generator,
+) -> descent.Ends:
+    """Restart around the best minimum of every replicate for as long as that finds a lower one."""
+    active = np.arange(len(weights))
+    failures = np.zeros(len(weights), int)  # hop rounds since the last improvement
+    for _ in range(HOP_ROUNDS):
+        best = _best(ends)
+        jumps = _jumps(problem, best.theta[active], weights[active], noise, hops, rng)
+        found = descent.descend(problem, delta, weights[active], jumps)
+        better = np.min(found.value, axis=1) < best.value[active] * (1 - 1e-9)
+        # The worst known minimum of each replicate makes room for the best new one.
+        worst, new = np.argmax(ends.value[active], axis=1), np.argmin(found.value, axis=1)
+        at = np.flatnonzero(better)
+        for known, fresh in zip(ends, found, strict=True):
+            known[active[at], worst[at]] = fresh[at, new[at]]
+        failures[active] += 1
+        failures[active[at]] = 0
+        active = active[failures[active] < patience]
+        if not active.size:
+            break
+    return ends
+
+
+def _jumps(
+    problem: Problem,
+    theta: Float[np.ndarray, "replicates params"],
     weights: Float[np.ndarray, "replicates rows"],
-    starts: Float[np.ndarray, "replicates starts params"],
-) -> Minima:
-    """Newton from every start; the lowest end of each replicate. Call it with float64 enabled.
+    noise: float,
+    hops: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "replicates hops params"]:
+    """Gaussian steps of the shape of the statistical error around theta, inside the box."""
+    params = theta.shape[1]
+    low, high = np.log(HOP_SIZES)
+    out = np.empty((len(theta), hops, params))
+    for first in range(0, len(theta), 256):  # the Jacobians of all replicates would be large
+        part = slice(first, first + 256)
+        _, slope = linearize(problem, theta[part])
+        gram = np.einsum("rnp,rn,rnq->rpq", slope, weights[part], slope, optimize=True)
+        size = np.sqrt(np.maximum(np.einsum("rpp->rp", gram), 1e-300))
+        scaled = gram / size[:, :, None] / size[:, None] + 1e-8 * np.eye(params)
+        root = np.linalg.cholesky(scaled)
+        z = rng.standard_normal((len(scaled), params, hops))
+        z *= noise * np.exp(rng.uniform(low, high, (len(scaled), 1, hops)))
+        step = np.linalg.solve(np.swapaxes(root, 1, 2), z) / size[:, :, None]
+        out[part] = theta[part, None] + np.swapaxes(step, 1, 2)
+    return np.clip(out, problem.low, problem.high)
 
-    Args:
-      problem: the data.
-      loss: its delta is reached from about `scale`, the size of the residuals.
-      scale: at or below delta, the solver goes for delta at once.
-      weights: of the rows in every replicate.
-      starts: (coefficients, exponents) inside the box.
+
+def _shrink(
+    problem: Problem, delta: float, target: float, weights: np.ndarray, ends: descent.Ends
+) -> descent.Ends:
+    """Follow the best few minima of every replicate from delta down to target."""
+    keep = np.argsort(ends.value, axis=1)[:, :L1_KEPT]
+    theta = np.take_along_axis(ends.theta, keep[:, :, None], axis=1)
+    hessian = np.take_along_axis(ends.hessian, keep[:, :, None], axis=1)
+    while delta > target:
+        factor = max(L1_SHRINK, target / delta)
+        theta = _predict(problem, delta, factor, weights, theta, hessian)
+        delta *= factor
+        ends = descent.descend(problem, delta, weights, theta)
+        theta, hessian = ends.theta, ends.hessian
+    return ends
+
+
+def _predict(
+    problem: Problem,
+    delta: float,
+    factor: float,
+    weights: Float[np.ndarray, "replicates rows"],
+    theta: Float[np.ndarray, "replicates starts params"],
+    hessian: Float[np.ndarray, "replicates starts entries"],
+) -> Float[np.ndarray, "replicates starts params"]:
+    """First-order minimum at factor * delta: H step = (1 - factor) sum over |r| <= delta of w r J.
+
+    With the rows beyond delta fixed, g(delta) = -sum_in w r J - delta sum_out w sign(r) J = 0 gives
+    dg/ddelta = -sum_out w sign(r) J = sum_in w r J / delta.
     """
-    replicates, count, params = starts.shape
-    total = replicates * count
-    owner = np.repeat(np.arange(replicates), count)
-    # The first delta lies on the ladder target * SHRINK^k, so that every stage is one of a few.
-    rungs = np.ceil(np.log(max(scale / loss.delta, 1.0)) / np.log(newton.SHRINK))
-    delta = loss.delta * newton.SHRINK**rungs if np.isfinite(loss.delta) else np.inf
-    entries = params * (params + 1) // 2
-    state = newton.State(
-        theta=np.array(starts.reshape(total, params).T),
-        local=newton.Local(
-            np.full(total, np.inf),
-            np.zeros((params, total)),
-            np.zeros((entries, total)),
-            np.zeros((entries, total)),
-        ),
-        lam=np.full(total, newton.LAMBDA_START),
-        delta=np.full(total, delta),
-        done=np.zeros(total, bool),
-        fresh=np.ones(total, bool),
-        steps=np.zeros(total, np.int32),
-    )
-    chunk = min(CHUNK, _round_up(total))
-    weights_last = np.ascontiguousarray(weights.T)
-    active = np.arange(total)
-    rounds = 0
-    while active.size and rounds * ROUND < MAX_STEPS:
-        for first in range(0, active.size, chunk):
-            index = active[first : first + chunk]
-            padded = np.concatenate([index, np.repeat(index[:1], chunk - index.size)])
-            part = jax.tree.map(lambda x, at=padded: x[..., at], state)
-            part.done[index.size :] = True
-            part = newton.advance(
-                problem.structure,
-                part,
-                problem.u,
-                problem.v,
-                weights_last[:, owner[padded]],
-                problem.low,
-                problem.high,
-                loss.delta,
-                steps=ROUND,
-            )
-            for whole, new in zip(jax.tree.leaves(state), jax.tree.leaves(part), strict=True):
-                whole[..., index] = np.asarray(new)[..., : index.size]
-        active = active[~state.done[active]]
-        rounds += 1
-
-    # A start that has not reached the target delta has a value on another scale.
-    value = np.where(state.delta <= loss.delta, state.local.value, np.inf)
-    value = np.where(np.isfinite(value), value, np.finfo(float).max).reshape(replicates, count)
-    best = np.argmin(value, axis=1) + count * np.arange(replicates)
-    return Minima(state.theta[:, best].T, state.done[best], state.steps[best])
-
-
-def _round_up(count: int) -> int:
-    """A power of two at or above count, so that small batches share few compiled shapes."""
-    return int(2 ** np.ceil(np.log2(max(count, 1))))
-
-
-def jacobian(
-    problem: Problem, theta: Float[np.ndarray, "params"]
-) -> Float[np.ndarray, "rows params"]:
-    """d log f / d theta at every row, in the units of the solver."""
-    terms = len(problem.structure)
-    phi = np.ones((terms, problem.v.size))
-    design = np.zeros((terms, theta.size - terms, problem.v.size))
-    for k, factors in enumerate(problem.structure):
-        for column, exponent, sign in factors:
-            design[k, exponent] += sign * problem.u[column]
-        phi[k] = np.exp(theta[terms:] @ design[k])
-    share = theta[:terms, None] * phi
-    total = np.sum(share, axis=0)
-    return np.concatenate([phi / total, np.einsum("kn,kjn->jn", share, design) / total]).T
-
-
+    params = theta.shape[-1]
+    out = np.array(theta)
+    lower = np.tril_indices(params)
+    for first in range(0, len(theta), 256):
+        part = slice(first, first + 256)
+        at = theta[part]
+        residual, slope = linearize(problem, at)
+        inside = np.where(np.abs(residual) <= delta, residual, 0.0) * weights[part, None]
+        rhs = (1.0 - factor) * np.einsum("rsn,rsnp->rsp", inside, slope)
+        matrix = np.zeros((*at.shape, params))
+        matrix[..., lower[0], lower[1]] = hessian[part]
+        matrix[..., lower[1], lower[0]] = hessian[part]
+        size = np.sqrt(np.abs(np.einsum("rspp->rsp", matrix)))
+        free = (at > problem.low) & (at < problem.high) & (size > 0)
+        both = free[..., :, None] & free[..., None, :]
+        scale = np.where(free, size, 1.0)
+        scaled = np.where(both, matrix, np.eye(params)) / scale[..., :, None] / scale[..., None, :]
+        solved = np.einsum(
+            "rspq,rsq->rsp",
+            np.linalg.pinv(scaled, rcond=1e-12, hermitian=True),
+            np.where(free, rhs, 0.0) / scale,
+        )
+        out[part] = at + solved / scale
+    return np.clip(out, problem.low, problem.high)

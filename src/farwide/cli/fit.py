@@ -78,6 +78,7 @@ def fit_command(
     _print_fit(fitted, law, logs)
     if held_out or fitted.held_out:
         _print_held_out(fitted, held_out)
+        _print_recorded(logs, held_out)
     if point:
         _print_prediction(fitted, point, at)
     _save(fitted, out)
@@ -184,6 +185,31 @@ def _print_held_out(fitted: RunsFit, held_out: Sequence[Run]) -> None:
     header = ("run", "N", "D", "predicted", f"{percent(LEVEL)} interval", "observed", "error",
               "observed is")  # fmt: skip
     print_table(f"Held out, not fitted: {len(rows)}", header, rows)
+
+
+def _print_recorded(logs: Sequence[Path], held_out: Sequence[Run]) -> None:
+    """What a prediction.json in the folder of a sweep said before its run was trained."""
+    from farwide.fitting import load_prediction
+    from farwide.tables import final_or_reason
+
+    runs = {run.run: run for run in held_out}
+    for path in (log / "prediction.json" for log in logs):
+        if not path.is_file():
+            continue
+        recorded = load_prediction(path)
+        ends = interval(recorded.low, recorded.high)
+        line = (
+            f"Recorded {recorded.made_at} in {path}: {recorded.run} {number(recorded.loss)}, "
+            f"{percent(recorded.level)} interval {ends}"
+        )
+        run = runs.get(recorded.run)
+        final = final_or_reason(run, ("held_out",)) if run else "it is not among these runs"
+        if isinstance(final, str):
+            print(f"{line}; {final}\n")
+            continue
+        observed = final.validation_loss or float("nan")
+        verdict = "inside" if recorded.low <= observed <= recorded.high else "outside"
+        print(f"{line}; observed {number(observed)}, {verdict}\n")
 
 
 def _print_prediction(fitted: RunsFit, point: Mapping[str, float], at: Sequence[str]) -> None:

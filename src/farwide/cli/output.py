@@ -41,6 +41,11 @@ def interval(low: float | None, high: float | None, digits: int = 4) -> str:
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
+def count(n: int, noun: str) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def percent(level: float) -> str:
     """A level of confidence: 0.95 -> "95%"."""
     return f"{100 * level:.4g}%"

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from farwide.cli.errors import CommandError
+
 
 def report_command(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUNS...")],
@@ -17,9 +19,6 @@ def report_command(
     Args:
         runs: Folders of a sweep each, such as runs/demo.
     """
-    from farwide.cli.errors import CommandError
-    from farwide.report import build
-
     if not runs:
         raise CommandError("RUNS is missing; give the folder of a sweep, such as runs/demo")
     for folder in runs:
@@ -27,4 +26,7 @@ def report_command(
             raise CommandError(
                 f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}"
             )
+    from farwide.report import build
+
+    for folder in runs:
         print(build(folder))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from farwide.cli.output import number, print_table
+from farwide.cli.output import count, number, print_table
 from farwide.runlog import LogError, Run, read_runs
 
 
@@ -31,9 +31,9 @@ def runs_command(
     if bad and not found:
         raise LogError(bad[0].path, f"{bad[0].reason} (no run is left)", line=bad[0].line)
     states = [run.state for run in found]
-    counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+    by_state = ", ".join(f"{states.count(state)} {state}" for state in sorted({*states}))
     header = ("run", "role", "N", "D", "C", "loss", "seconds", "state")
-    print_table(f"{len(found)} runs: {counts}", header, [_row(run) for run in found])
+    print_table(f"{count(len(found), 'run')}: {by_state}", header, [_row(run) for run in found])
     if bad:
         rows = [(error.where, error.reason) for error in bad]
         print_table(f"{len(bad)} not read", ("where", "reason"), rows)

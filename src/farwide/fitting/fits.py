@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from farwide.fitting.noise import NoiseEstimate, noise_of
@@ -25,7 +25,7 @@ class RunsFit:
 
 
 def fit_runs(
-    runs: Sequence[Run],
+    runs: Iterable[Run],
     *,
     parameters: Parameters = "non_embedding",
     bootstrap: int = 1000,
@@ -45,6 +45,7 @@ def fit_runs(
 
     Raises ValueError when too few runs are finished, with the reasons.
     """
+    runs = list(runs)
     held_out = tuple(run.run for run in runs if run.role == "held_out")
     table = runs_table(runs, parameters=parameters)
     names = {str(run.path): run.run for run in runs}
@@ -81,7 +82,7 @@ def fit_table(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out[:5])
         more = f"; and {len(left_out) - 5} more" if left_out[5:] else ""
         raise ValueError(
-            f"{len(table)} usable runs; a fit of {law.name} needs at least {least}"
+            f"{len(table)} usable points; a fit of {law.name} needs at least {least}"
             + (f" (left out: {reasons}{more})" if left_out else "")
         )
     inputs = (*law.columns, law.target, "run", "weight")

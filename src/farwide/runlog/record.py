@@ -47,7 +47,7 @@ class Record(NamedTuple):
         if not isinstance(obj, dict):
             raise refuse(f"expected a JSON object, found {json_type(obj)}")
         if obj.get("schema") != SCHEMA or isinstance(obj.get("schema"), bool):
-            raise refuse(f"schema is {obj.get('schema')!r}; this version reads {SCHEMA}")
+            raise refuse(f"schema is {shown(obj.get('schema'))}; this version reads {SCHEMA}")
         if missing := [name for name in cls._fields if name not in obj]:
             raise refuse(f"missing {', '.join(missing)}")
         if unknown := sorted(set(obj) - {"schema", *cls._fields}):

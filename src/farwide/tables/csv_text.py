@@ -92,10 +92,15 @@ def _delimiter(text: str, path: Path) -> str:
     header = re.split(r"\r\n|\n|\r", text, maxsplit=1)[0]
     if not header.strip():
         raise LogError(path, "the first line is blank; expected the names of the columns", line=1)
-    counts = {}
+    counts: dict[str, int] = {}
+    failure = LogError(path, "the header holds no column", line=1)
     for delimiter in _DELIMITERS:
-        _, cells = next(_records(header, delimiter, path))
-        counts[delimiter] = len(cells)
+        try:
+            counts[delimiter] = len(next(_records(header, delimiter, path))[1])
+        except LogError as error:  # quotes that do not end where this delimiter would have them end
+            counts[delimiter], failure = 0, error
+    if not any(counts.values()):
+        raise failure
     best = max(counts.values())
     winners = [delimiter for delimiter, count in counts.items() if count == best]
     if best > 1 and len(winners) > 1:

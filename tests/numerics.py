@@ -1,0 +1,60 @@
+"""The tolerances of the whole test suite, as rules. No test passes a looser one of its own.
+
+Operators, element by element, against an exact or reference result:
+
+    max |actual - expected| <= RELATIVE[dtype] * max |expected|
+
+Operators, accuracy of a float result against float64:
+
+    ||actual - expected|| <= L2[dtype] * ||expected||
+
+16-bit results: the error may be at most 1.5 times that of a run in which every stage's operands are
+rounded to 16 bits and sums are kept in float32, and stays under a stated ceiling.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+RELATIVE = {"float32": 1e-5, "float64": 1e-12}
+L2 = {"float32": 1e-6, "float64": 1e-12}
+CAUSAL = {"float32": 1e-6, "float64": 1e-14}  # leak to the past over max |y|, by FFT
+ROUNDED_RATIO = 1.5
+ROUNDED_CEILING = {"bfloat16": 2e-2, "float16": 2.5e-3}  # relative L2
+
+
+def relative_l2(actual, expected) -> float:
+    """||actual - expected|| / ||expected|| in float64; 0 for 0 against 0."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    error, scale = np.linalg.norm(actual - expected), np.linalg.norm(expected)
+    return float(error / scale) if scale else float(error)
+
+
+def relative_max(actual, expected) -> float:
+    """max |actual - expected| / max |expected| in float64; 0 for 0 against 0 and for no elements."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    if expected.size == 0:
+        return 0.0
+    error, scale = np.abs(actual - expected).max(), np.abs(expected).max()
+    return float(error / scale) if scale else float(error)
+
+
+def assert_close(actual, expected, dtype="float32") -> None:
+    """The element-by-element rule."""
+    error = relative_max(actual, expected)
+    assert error <= RELATIVE[str(dtype)], f"max error {error:.2e} of max|expected| ({dtype})"
+
+
+def assert_accurate(actual, expected, dtype="float32") -> None:
+    """The accuracy rule, `expected` being float64."""
+    error = relative_l2(actual, expected)
+    assert error <= L2[str(dtype)], f"relative L2 error {error:.2e} ({dtype})"
+
+
+def assert_rounded(actual, expected, rounded, dtype) -> None:
+    """The 16-bit rule: `rounded` is the run with rounded operands, `expected` is float64."""
+    error, allowed = relative_l2(actual, expected), relative_l2(rounded, expected)
+    assert error <= ROUNDED_RATIO * allowed, f"error {error:.2e}, rounded run's {allowed:.2e}"
+    assert error <= ROUNDED_CEILING[str(dtype)], f"error {error:.2e} above the ceiling ({dtype})"

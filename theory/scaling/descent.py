@@ -1,0 +1,94 @@
+"""Newton's method on any number of problems, through one compiled shape.
+
+The batch goes through the compiled iteration in chunks of one fixed size, a few iterations a round.
+After each round only the unfinished problems are gathered into new chunks, so a few slow ones do
+not keep the others waiting and nothing is compiled twice.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from theory.scaling import newton
+from theory.scaling.problem import Problem
+
+CHUNK = 128  # problems a call of the compiled code: a chunk of a few hundred rows stays in cache
+ROUND = 6  # iterations between two gatherings
+MAX_STEPS = 300  # iterations a problem may take before it counts as failed
+
+
+class Ends(NamedTuple):
+    """Where every start of every replicate ended."""
+
+    theta: Float[np.ndarray, "replicates starts params"]
+    value: Float[np.ndarray, "replicates starts"]  # of the Huber objective; never nan
+    done: Bool[np.ndarray, "replicates starts"]  # at a minimum
+    hessian: Float[np.ndarray, "replicates starts entries"]  # lower triangle, row by row
+
+
+def descend(
+    problem: Problem,
+    delta: float,
+    weights: Float[np.ndarray, "replicates rows"],
+    starts: Float[np.ndarray, "replicates starts params"],
+) -> Ends:
+    """Each start to its local minimum. Call it with float64 enabled.
+
+    Args:
+      problem: the data.
+      delta: of the Huber loss; infinite for squares.
+      weights: of the rows in every replicate.
+      starts: (coefficients, exponents) inside the box.
+    """
+    replicates, count, params = starts.shape
+    total = replicates * count
+    owner = np.repeat(np.arange(replicates), count)
+    entries = params * (params + 1) // 2
+    state = newton.State(
+        theta=np.array(starts.reshape(total, params).T),
+        local=newton.Local(
+            np.full(total, np.inf),
+            np.zeros((params, total)),
+            np.zeros((entries, total)),
+            np.zeros((entries, total)),
+        ),
+        lam=np.full(total, newton.LAMBDA_START),
+        done=np.zeros(total, bool),
+        fresh=np.ones(total, bool),
+        steps=np.zeros(total, np.int32),
+    )
+    weights_last = np.ascontiguousarray(weights.T)
+    active = np.arange(total)
+    rounds = 0
+    while active.size and rounds * ROUND < MAX_STEPS:
+        for first in range(0, active.size, CHUNK):
+            index = active[first : first + CHUNK]
+            padded = np.concatenate([index, np.repeat(index[:1], CHUNK - index.size)])
+            part = jax.tree.map(lambda x, at=padded: x[..., at], state)
+            part.done[index.size :] = True
+            part = newton.advance(
+                problem.structure,
+                part,
+                problem.u,
+                problem.v,
+                weights_last[:, owner[padded]],
+                problem.low,
+                problem.high,
+                delta,
+                steps=ROUND,
+            )
+            for whole, new in zip(jax.tree.leaves(state), jax.tree.leaves(part), strict=True):
+                whole[..., index] = np.asarray(new)[..., : index.size]
+        active = active[~state.done[active]]
+        rounds += 1
+    value = np.where(np.isfinite(state.local.value), state.local.value, np.finfo(float).max)
+    return Ends(
+        theta=state.theta.T.reshape(replicates, count, params),
+        value=value.reshape(replicates, count),
+        done=np.array(state.done).reshape(replicates, count),
+        hessian=state.local.hessian.T.reshape(replicates, count, entries),
+    )
