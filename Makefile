@@ -49,9 +49,9 @@ notebooks: ## run every notebook at toy size
 	@tools/set_up.sh "$(VENV)" dev
 	FARWIDE_TOY=1 "$(PY)" tools/notebooks.py run
 
-bench: ## the benchmarks at their quick CPU sizes
+bench: ## the benchmarks at their quick CPU sizes, into runs/benchmarks
 	@tools/set_up.sh "$(VENV)" dev
-	"$(PY)" -m benchmarks.long_conv --quick
+	"$(PY)" -m benchmarks.long_conv --quick --out runs/benchmarks
 
 wheel: ## build the wheel into dist/
 	@tools/set_up.sh "$(VENV)" dev

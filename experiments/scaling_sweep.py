@@ -18,6 +18,7 @@ continues; the outcome is the same to the last bit.
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,6 +43,7 @@ from farwide.models import (
     long_conv_lm,
     training_flops_per_token,
 )
+from farwide.report import build
 from farwide.runlog import LogError, environment_record, lock_directory, read_runs, write_json
 from farwide.runlog.files import read_json
 from farwide.training import OptimizerConfig, RunConfig
@@ -178,14 +180,19 @@ def run(arguments: Arguments, console: Console) -> Path:
             )
 
         train(fitted)
-        runs_fit, prediction = _predict(folder, held_out, arguments.bootstrap, arguments.seed)
-        save_fit(folder / "fit.json", runs_fit)
+        with _status(console, "fitting the law"):
+            runs_fit, prediction = _predict(folder, held_out, arguments.bootstrap, arguments.seed)
+            save_fit(folder / "fit.json", runs_fit)
         (outcome,) = train([held_out])
-        from farwide.report import build
-
-        report = build(folder)
+        with _status(console, "drawing the report"):
+            report = build(folder)
     _print_outcome(console, runs_fit, prediction, outcome, report)
     return report
+
+
+def _status(console: Console, text: str) -> AbstractContextManager[object]:
+    """A spinner on a terminal, nothing elsewhere."""
+    return console.status(text) if console.is_terminal else nullcontext()
 
 
 def _record(
@@ -238,7 +245,8 @@ def _print_outcome(
     console.print(law)
 
     held_out = Table(title=f"Held-out run {prediction.run}, nats per byte")
-    for column in ("predicted", f"{prediction.level:.0%} interval", "measured", "error", "verdict"):
+    interval = f"{prediction.level:.0%} interval"
+    for column in ("predicted", interval, "measured", "predicted / measured - 1", "verdict"):
         held_out.add_column(column, justify="right")
     measured = outcome["validation_loss"]
     if outcome["status"] != "finished":
@@ -246,7 +254,7 @@ def _print_outcome(
     else:
         inside = prediction.low <= measured <= prediction.high
         verdict = "inside the interval" if inside else "outside the interval"
-        error, shown = f"{measured / prediction.loss - 1:+.2%}", f"{measured:.4f}"
+        error, shown = f"{prediction.loss / measured - 1:+.2%}", f"{measured:.4f}"
     held_out.add_row(
         f"{prediction.loss:.4f}",
         f"{prediction.low:.4f} to {prediction.high:.4f}",

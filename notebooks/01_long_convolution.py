@@ -90,7 +90,8 @@ plt.show()
 # $$ \bar d \cdot \mathrm{IFFT}_N(\tilde F u \cdot \tilde F k) = w_{0..N-1} - i\, w_{N..2N-1}. $$
 #
 # The real part is the causal convolution, and minus the imaginary part is the tail that padding
-# to 2N would have computed only to throw away. It holds for every N, odd ones too.
+# to 2N would have computed only to throw away. It holds for every N, odd ones too. Computer
+# arithmetic knows it as right-angle convolution.
 
 
 # %%

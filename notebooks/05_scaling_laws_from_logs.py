@@ -69,7 +69,9 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
 usable = draws["A"] > 0
 left.plot(np.log10(draws["A"][usable]), draws["alpha"][usable], ".", ms=2, color=MUTED, alpha=0.5)
 left.plot(np.log10(fit.params["A"]), fit.params["alpha"], "o", color=ACCENT, label="fit")
-left.plot(np.log10(PLANTED["A"]), PLANTED["alpha"], "D", color=HELD_OUT, label="planted")
+left.plot(
+    np.log10(PLANTED["A"]), PLANTED["alpha"], "D", ms=9, mfc="none", color=HELD_OUT, label="planted"
+)
 left.set(title="A and alpha trade", xlabel="log10 A", ylabel="alpha")
 left.legend()
 
@@ -174,7 +176,8 @@ for ax, name, label in ((left, "N", "best size N*"), (right, "loss", "best loss 
     ax.plot(C_grid, getattr(best, name), color=ACCENT, label="fit")
     ax.plot(C_grid, getattr(true, name), color=HELD_OUT, ls="--", label="planted")
     ax.axvspan(C.min(), C.max(), color=MUTED, alpha=0.12, lw=0)
-    ax.set(xscale="log", yscale="log", xlabel="compute C = 6ND (FLOPs)", ylabel=label)
+    ax.set(xscale="log", xlabel="compute C = 6ND (FLOPs)", ylabel=label)
+left.set_yscale("log")
 left.legend(title="grey: compute of the runs", title_fontsize=8)
 plt.show()
 a = fit.params["beta"] / (fit.params["alpha"] + fit.params["beta"])

@@ -32,7 +32,7 @@ def relative_l2(actual, expected) -> float:
 
 
 def relative_max(actual, expected) -> float:
-    """max |actual - expected| / max |expected| in float64; 0 for 0 against 0 and for no elements."""
+    """max |actual - expected| / max |expected| in float64; 0 for 0 against 0 and for nothing."""
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     assert actual.shape == expected.shape, (actual.shape, expected.shape)
     if expected.size == 0:

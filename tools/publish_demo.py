@@ -40,7 +40,7 @@ def facts_of(sweep: Path) -> dict[str, Any]:
         "high": prediction.high,
         "level": prediction.level,
         "measured": measured,
-        "relative_error": measured / prediction.loss - 1,
+        "relative_error": prediction.loss / measured - 1,
         "inside": prediction.low <= measured <= prediction.high,
         "extrapolation": prediction.extrapolation,
         "fitted_runs": len(prediction.fitted_runs),
@@ -68,8 +68,8 @@ loss](docs/demo/{PICTURE})
 {facts["date"]}, commit `{facts["commit"][:9]}`): {facts["fitted_runs"]} runs were fitted, and a
 run with {facts["extrapolation"]:.1f} times the largest fitted compute was predicted before it
 trained. Predicted {facts["predicted"]:.3f} nats per byte, {facts["level"]:.0%} interval
-{facts["low"]:.3f} to {facts["high"]:.3f}; measured {facts["measured"]:.3f}
-({facts["relative_error"]:+.1%}), {verdict} the interval. Training took
+{facts["low"]:.3f} to {facts["high"]:.3f}; measured {facts["measured"]:.3f},
+{verdict} the interval: the prediction was off by {facts["relative_error"]:+.1%}. Training took
 {facts["training_seconds"]:.0f} s in all."""
 
 

@@ -20,7 +20,7 @@ class Case(NamedTuple):
     post_gate: bool = False
 
 
-# Small problems that reach every branch: each form, odd, prime and unit lengths, both sides of time.
+# Small problems that reach every branch: each form; odd, prime and unit lengths; past and future.
 TESTS = {
     "one point": Case(2, 3, 1, 1, 1, skip=True),
     "one tap": Case(2, 3, 17, 1),

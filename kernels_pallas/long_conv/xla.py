@@ -130,7 +130,7 @@ def _plain(ordering: str, size: int, x: Array, values: Array) -> Array:
 def _filtered(ordering: str, size: int, x: Array, values: Array) -> Array:
     """`_plain`, block by block over channels when run on CPU and not differentiated."""
     batch, channels, _ = x.shape
-    block = config.channel_block(batch, channels, size, values.dtype.itemsize)
+    block = config.channel_block(ordering, batch, channels, size, values.dtype.itemsize)
     plain = partial(_plain, ordering, size)
     if block == channels:
         return plain(x, values)

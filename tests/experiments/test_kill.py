@@ -16,7 +16,7 @@ import pytest
 
 from farwide.models import long_conv_lm
 from farwide.runlog import read_runs
-from farwide.training import Checkpoints, init_state, make_optimizer
+from farwide.training import Checkpoints, make_init, make_optimizer
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10
@@ -48,7 +48,9 @@ def final_parameters(folder: Path):
     found = {}
     for config in [*fitted, held_out]:
         optimizer = make_optimizer(config.optimizer, config.model.width)
-        like = init_state(long_conv_lm(config.model), optimizer, jax.random.key(0))
+        like = jax.eval_shape(
+            make_init(long_conv_lm(config.model), optimizer), jax.random.key(0)
+        )
         with Checkpoints(folder / "train" / config.name / "checkpoints") as checkpoints:
             restored = checkpoints.restore(like)
         assert restored is not None

@@ -11,8 +11,8 @@ import pytest
 from farwide.models import LongConvLMConfig, long_conv_lm
 from farwide.training import (
     OptimizerConfig,
-    init_state,
     make_evaluate,
+    make_init,
     make_optimizer,
     make_train_step,
     next_byte_loss,
@@ -37,7 +37,7 @@ def test_loss_is_the_mean_negative_log_probability_of_the_next_byte():
 def test_step_equals_gradient_then_optax_by_hand():
     model = long_conv_lm(CONFIG)
     optimizer = make_optimizer(OptimizerConfig(), CONFIG.width)
-    state = init_state(model, optimizer, jax.random.key(0))
+    state = make_init(model, optimizer)(jax.random.key(0))
     params = jax.tree.map(jnp.copy, state.params)
     opt_state = jax.tree.map(jnp.copy, state.opt_state)
     loss, gradients = jax.value_and_grad(lambda p: next_byte_loss(model, p, WINDOWS))(params)

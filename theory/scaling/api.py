@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from theory.scaling import bootstrap as resampling
 from theory.scaling import columns, descent, identify, losses, problem, solve
 from theory.scaling.form import Form, resolve
+from theory.scaling.precision import float64_on_host
 from theory.scaling.result import Fit, Status
 
 EFFORT = solve.Effort(starts=64, hops=64, patience=3)  # of the fit itself
@@ -66,21 +66,32 @@ def fit(
     ordered = {name: column[order] for name, column in table.columns.items()}
     weight = table.weight[order]
 
-    cpu = jax.local_devices(backend="cpu")[0]  # many tiny float64 loops: a job for the host
-    with jax.enable_x64(True), jax.default_device(cpu):
+    with float64_on_host():
         task = problem.build(law, ordered, table.target[order], weight)
         starts = solve.prepare(law, task, chosen)
         best = solve.search(
             task, chosen, starts, task.weights[None], EFFORT, np.random.default_rng(HOP_SEED)
         )
         theta = best.theta[0]
-        notes = identify.notes(law, task, theta, ordered, weight)
-        status = _status(bool(best.converged[0]), bool(notes), identify.at_bound(task, best.theta)[0])
+        active = identify.active_params(task, theta, chosen.delta)
+        notes = identify.notes(law, task, theta, active, ordered, weight)
+        bound = bool(identify.at_bound(task, best.theta)[0])
+        status = _status(bool(best.converged[0]), bool(notes), bound)
         replicates, counts, redrawn = None, None, 0
         if bootstrap:
             grouped = np.arange(len(weight)) if run_groups is None else run_groups[order]
             replicates, counts, redrawn = _bootstrap(
-                law, task, chosen, starts, theta, weight, grouped, int(bootstrap), seed
+                law,
+                task,
+                chosen,
+                starts,
+                theta,
+                active,
+                bool(notes),
+                weight,
+                grouped,
+                int(bootstrap),
+                seed,
             )
 
     params = dict(zip(law.params, problem.to_user_units(task, best.theta)[0].tolist(), strict=True))
@@ -93,7 +104,7 @@ def fit(
         params=params,
         objective=losses.objective(residuals, table.weight, chosen),
         status=status,
-        notes=notes + identify.bound_notes(law, task, theta),
+        notes=notes + identify.bound_notes(law, task, theta, active),
         loss=loss,
         delta=float(delta) if loss == "huber" else None,
         n_points=int(np.sum(table.weight > 0)),
@@ -112,14 +123,14 @@ def replicate_effort(points: int) -> solve.Effort:
     Kinks, and with them local minima, matter more the fewer the points; and the fewer the points
     the cheaper a start.
     """
-    return solve.Effort(starts=4, hops=int(np.clip(1000 // points, 4, 32)), patience=1)
+    return solve.Effort(starts=3, hops=int(np.clip(480 // points, 3, 20)), patience=1)
 
 
 def _status(converged: bool, inseparable: bool, bound: bool) -> Status:
+    if inseparable:  # first: along a continuum of minima an iteration need not settle
+        return Status.UNIDENTIFIABLE
     if not converged:
         return Status.FAILED
-    if inseparable:
-        return Status.UNIDENTIFIABLE
     return Status.AT_BOUND if bound else Status.CONVERGED
 
 
@@ -132,8 +143,8 @@ def _groups(
     labels, groups = np.unique(table.run, return_inverse=True)
     if resampled and len(labels) < 2:
         raise ValueError(
-            f"column 'run' holds one label, {labels[0]!r}: the bootstrap resamples runs and needs "
-            "at least two; without the column it resamples rows"
+            f"column 'run' holds one label, {labels.tolist()[0]!r}: the bootstrap resamples runs "
+            "and needs at least two; without the column it resamples rows"
         )
     return groups, groups
 
@@ -144,6 +155,8 @@ def _bootstrap(
     loss: losses.Loss,
     starts: solve.Starts,
     theta: Float[np.ndarray, "params"],
+    active: Bool[np.ndarray, "params"],
+    inseparable: bool,
     weight: Float[np.ndarray, "points"],
     groups: Int[np.ndarray, "points"],
     replicates: int,
@@ -154,21 +167,20 @@ def _bootstrap(
     def padded(weights: np.ndarray) -> np.ndarray:
         return np.pad(weights, ((0, 0), (0, task.v.size - weights.shape[1])))
 
-    hopeless = bool(identify.degenerate(task, theta, task.weights[None])[0])
-
     def degenerate(weights: np.ndarray) -> np.ndarray:
-        if hopeless:  # no draw can be better than all the data
+        if inseparable:  # no draw can be better than all the data
             return np.zeros(len(weights), bool)
-        return identify.degenerate(task, theta, padded(weights))
+        return identify.degenerate(task, theta, active, padded(weights))
 
-    drawn = resampling.draw(np.random.default_rng([seed, 0]), replicates, weight, groups, degenerate)
+    rng = np.random.default_rng([seed, 0])
+    drawn = resampling.draw(rng, replicates, weight, groups, degenerate)
     weights = padded(drawn.weights)
     hops = np.random.default_rng(HOP_SEED)
     effort = replicate_effort(len(weight))
     ends = solve.search(task, loss, starts, weights, effort, hops, warm=theta)
     bound = identify.at_bound(task, ends.theta)
     statuses = [
-        _status(bool(c), bool(d) or hopeless, bool(b))
+        _status(bool(c), bool(d) or inseparable, bool(b))
         for c, d, b in zip(ends.converged, drawn.degenerate, bound, strict=True)
     ]
     kept = np.array([s is not Status.FAILED for s in statuses])

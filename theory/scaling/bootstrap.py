@@ -1,7 +1,8 @@
 """Resampled weights: runs or rows drawn with replacement, degenerate draws drawn again.
 
 Reference: Efron and Tibshirani (1993), chapter 6; for clustered rows, Davison and Hinkley (1997),
-section 3.8. Checkpoints of one run are not independent, so with a `run` column whole runs are drawn.
+section 3.8. Checkpoints of one run are not independent, so with a `run` column whole runs are
+drawn.
 """
 
 from __future__ import annotations

@@ -116,6 +116,4 @@ def _check(name: str, numbers: np.ndarray, good: np.ndarray, accepted: str) -> N
         where = f"row {row[0]}" if len(row) == 1 else f"index {row}"
         more = f" ({len(bad)} such values)" if len(bad) > 1 else ""
         value = numbers[tuple(bad[0])]
-        raise ValueError(
-            f"column {name!r}, {where}: {value}{more}; every value must be {accepted}"
-        )
+        raise ValueError(f"column {name!r}, {where}: {value}{more}; every value must be {accepted}")

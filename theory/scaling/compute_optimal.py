@@ -97,9 +97,7 @@ def frontier_interval(
     draws = fit.replicates()
     budget = np.asarray(C, dtype=np.float64)
     usable = np.all([draws[name] > 0 for name in NAMES[1:]], axis=0)
-    kept = {
-        name: draws[name][usable].reshape(-1, *(1 for _ in budget.shape)) for name in NAMES
-    }
+    kept = {name: draws[name][usable].reshape(-1, *(1 for _ in budget.shape)) for name in NAMES}
     band = frontier(kept, budget)
     lost = int(np.sum(~usable))
     tail = (1.0 - level) / 2.0

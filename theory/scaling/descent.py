@@ -2,11 +2,13 @@
 
 The batch goes through the compiled iteration in chunks of one fixed size, a few iterations a round.
 After each round only the unfinished problems are gathered into new chunks, so a few slow ones do
-not keep the others waiting and nothing is compiled twice.
+not keep the others waiting and nothing is compiled twice. Chunks run in one thread a core.
 """
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -14,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from theory.scaling import newton
+from theory.scaling.precision import float64_on_host
 from theory.scaling.problem import Problem
 
 CHUNK = 128  # problems a call of the compiled code: a chunk of a few hundred rows stays in cache
@@ -36,7 +39,7 @@ def descend(
     weights: Float[np.ndarray, "replicates rows"],
     starts: Float[np.ndarray, "replicates starts params"],
 ) -> Ends:
-    """Each start to its local minimum. Call it with float64 enabled.
+    """Each start to its local minimum.
 
     Args:
       problem: the data.
@@ -61,21 +64,18 @@ def descend(
         fresh=np.ones(total, bool),
         steps=np.zeros(total, np.int32),
     )
-    weights_last = np.ascontiguousarray(weights.T)
-    active = np.arange(total)
-    rounds = 0
-    while active.size and rounds * ROUND < MAX_STEPS:
-        for first in range(0, active.size, CHUNK):
-            index = active[first : first + CHUNK]
-            padded = np.concatenate([index, np.repeat(index[:1], CHUNK - index.size)])
-            part = jax.tree.map(lambda x, at=padded: x[..., at], state)
-            part.done[index.size :] = True
+
+    def advance(index: np.ndarray) -> None:  # chunks are disjoint, so threads do not meet
+        padded = np.concatenate([index, np.repeat(index[:1], CHUNK - index.size)])
+        part = jax.tree.map(lambda x: x[..., padded], state)
+        np.asarray(part.done)[index.size :] = True
+        with float64_on_host():
             part = newton.advance(
                 problem.structure,
                 part,
                 problem.u,
                 problem.v,
-                weights_last[:, owner[padded]],
+                weights[owner[padded]],
                 problem.low,
                 problem.high,
                 delta,
@@ -83,12 +83,21 @@ def descend(
             )
             for whole, new in zip(jax.tree.leaves(state), jax.tree.leaves(part), strict=True):
                 whole[..., index] = np.asarray(new)[..., : index.size]
-        active = active[~state.done[active]]
-        rounds += 1
+
+    active = np.arange(total)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in range(MAX_STEPS // ROUND):
+            if not active.size:
+                break
+            chunks = [active[i : i + CHUNK] for i in range(0, active.size, CHUNK)]
+            advance(chunks[0])  # compiles, the first time
+            for _ in pool.map(advance, chunks[1:]):
+                pass
+            active = active[~state.done[active]]
     value = np.where(np.isfinite(state.local.value), state.local.value, np.finfo(float).max)
     return Ends(
-        theta=state.theta.T.reshape(replicates, count, params),
+        theta=np.array(state.theta).T.reshape(replicates, count, params),
         value=value.reshape(replicates, count),
         done=np.array(state.done).reshape(replicates, count),
-        hessian=state.local.hessian.T.reshape(replicates, count, entries),
+        hessian=np.array(state.local.hessian).T.reshape(replicates, count, entries),
     )

@@ -2,8 +2,8 @@
 
 Two parameters are inseparable where their columns of the Jacobian d log f / d theta are parallel
 over the runs. With every column scaled to unit length the smallest singular value measures that
-without units. Coefficients enter as c (not log c), so that a term that the fit has switched off
-still counts; its exponents do not.
+without units. Coefficients enter as c (not log c), so that a term that has become zero still
+counts unless the data push it there; its exponents do not.
 """
 
 from __future__ import annotations
@@ -15,14 +15,26 @@ from theory.scaling.form import Form
 from theory.scaling.problem import Problem, linearize
 
 SINGULAR = 1e-6  # a smaller singular value of the scaled Jacobian means inseparable
+PUSH = 1e-6  # a gradient below this share of its absolute sum is none
+EXACT = 1e-12  # log residuals below this are rounding, and so is their gradient
 COLLINEAR = 1e-6  # relative distance of one log column from another, up to scale and shift
 
 
-def active_params(problem: Problem, theta: Float[np.ndarray, "params"]) -> Bool[np.ndarray, "p"]:
-    """Parameters that matter: all but exponents that only switched-off terms use."""
+def active_params(
+    problem: Problem, theta: Float[np.ndarray, "params"], delta: float
+) -> Bool[np.ndarray, "params"]:
+    """Parameters that matter at a minimum theta of the Huber objective at delta.
+
+    Not the coefficients that the data push against zero, nor exponents that only switched-off
+    terms use. A coefficient at zero without a push could as well be positive, and stays.
+    """
     terms = len(problem.structure)
+    residual, slope = linearize(problem, theta)
+    pull = (problem.weights * np.clip(residual, -delta, delta))[:, None] * slope[:, :terms]
+    pushed = -np.sum(pull, axis=0) > PUSH * np.sum(np.abs(pull), axis=0)
+    exact = np.max(np.abs(residual[problem.weights > 0])) < EXACT
     active = np.zeros(theta.size, bool)
-    active[:terms] = True
+    active[:terms] = (theta[:terms] > 0) | ~pushed | exact
     for k, factors in enumerate(problem.structure):
         for _, exponent, _ in factors:
             active[terms + exponent] |= theta[k] > 0
@@ -32,17 +44,19 @@ def active_params(problem: Problem, theta: Float[np.ndarray, "params"]) -> Bool[
 def degenerate(
     problem: Problem,
     theta: Float[np.ndarray, "params"],
+    active: Bool[np.ndarray, "params"],
     weights: Float[np.ndarray, "replicates rows"],
 ) -> Bool[np.ndarray, "replicates"]:
     """Which weighted designs leave some active parameter undetermined, at theta."""
-    slope = linearize(problem, theta)[1][:, active_params(problem, theta)]
+    slope = linearize(problem, theta)[1][:, active]
     count = slope.shape[1]
     products = (slope[:, :, None] * slope[:, None, :]).reshape(len(slope), -1)
     gram = (weights @ products).reshape(-1, count, count)
     size = np.sqrt(np.einsum("rii->ri", gram))
     largest = np.sqrt(np.max(np.einsum("nii->ni", products.reshape(-1, count, count)), axis=0))
     absent = np.any(size <= SINGULAR * largest, axis=1)
-    scaled = gram / np.where(size > 0, size, 1.0)[:, :, None] / np.where(size > 0, size, 1.0)[:, None]
+    unit = np.where(size > 0, size, 1.0)
+    scaled = gram / unit[:, :, None] / unit[:, None]
     return absent | (np.linalg.eigvalsh(scaled)[:, 0] < SINGULAR**2)
 
 
@@ -50,6 +64,7 @@ def notes(
     form: Form,
     problem: Problem,
     theta: Float[np.ndarray, "params"],
+    active: Bool[np.ndarray, "params"],
     columns: dict[str, np.ndarray],
     weights: Float[np.ndarray, "points"],
 ) -> tuple[str, ...]:
@@ -59,11 +74,12 @@ def notes(
       form: the law.
       problem: the data in the units of the solver.
       theta: the fitted parameters in those units.
+      active: from `active_params`.
       columns: the columns of the law as given.
       weights: of the runs; those of weight zero do not count.
     """
     kept = {name: column[weights > 0] for name, column in columns.items()}
-    inseparable = _inseparable(form, problem, theta)
+    inseparable = _inseparable(form, problem, theta, active)
     out = []
     if inseparable:
         names = _list(inseparable)
@@ -91,7 +107,9 @@ def notes(
     return tuple(out)
 
 
-def bound_notes(form: Form, problem: Problem, theta: np.ndarray) -> tuple[str, ...]:
+def bound_notes(
+    form: Form, problem: Problem, theta: np.ndarray, active: np.ndarray
+) -> tuple[str, ...]:
     """Sentences about parameters at the end of their range; empty if there are none."""
     out = []
     terms = len(problem.structure)
@@ -101,11 +119,11 @@ def bound_notes(form: Form, problem: Problem, theta: np.ndarray) -> tuple[str, .
                 form.params[terms + j]
                 for j in range(len(form.exponents))
                 if any(j == exponent for _, exponent, _ in problem.structure[p])
-                and not active_params(problem, theta)[terms + j]
+                and not active[terms + j]
             ]
             tail = f", so {_list(lost)} has no effect" if lost else ""
             out.append(f"{name} is 0, the end of its range{tail}")
-        elif p >= terms and active_params(problem, theta)[p]:
+        elif p >= terms and active[p]:
             if theta[p] <= problem.low[p]:
                 out.append(f"{name} is at the low end of its range, {problem.low[p]:g}")
             elif theta[p] >= problem.high[p]:
@@ -120,8 +138,7 @@ def at_bound(
     return np.any((theta <= problem.low) | (theta >= problem.high), axis=1)
 
 
-def _inseparable(form: Form, problem: Problem, theta: np.ndarray) -> list[str]:
-    active = active_params(problem, theta)
+def _inseparable(form: Form, problem: Problem, theta: np.ndarray, active: np.ndarray) -> list[str]:
     slope = np.sqrt(problem.weights)[:, None] * linearize(problem, theta)[1][:, active]
     size = np.linalg.norm(slope, axis=0)
     # An exponent whose column vanishes (all its inputs equal) stays a zero column.

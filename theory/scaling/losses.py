@@ -6,7 +6,7 @@
     l1:       rho(r) = |r|                huber / delta as delta goes to 0
 
 An objective is the weighted SUM of rho over points. The solver knows huber only; `l1` is solved at
-delta = 1e-9. There every residual beyond delta contributes |r| - delta/2, so the point it finds
+delta = 1e-11. There every residual beyond delta contributes |r| - delta/2, so the point it finds
 exceeds the least sum of |r| by at most (total weight of the interpolated points) * delta / 2, and a
 law with P parameters interpolates about P points.
 
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-L1_DELTA = 1e-9
+L1_DELTA = 1e-11
 LOSSES = ("huber", "squared", "l1")
 
 

@@ -10,10 +10,12 @@ and M_pq = (d^2 S / d theta_p d theta_q) / S,
 
 A step solves (H + lam G) s = -g on the parameters that the box leaves free. Damping by G, which is
 positive semidefinite and transforms as H does, makes every decision below independent of the units
-and of the scale of the parameters (but for a ridge of lam diag(G) / 1000), and for large lam the step is a short step of iteratively
-reweighted least squares, which descends even where H does not see the kinks of a nearly-L1 loss.
+and of the scale of the parameters (but for a ridge of lam diag(G) / 1000). For large lam the step
+is a short step of iteratively reweighted least squares, which descends even where H does not see
+the kinks of a nearly-L1 loss.
 
-Layout: the batch is the last axis, so every entry of H is one reduction over rows.
+Layout: parameters lead and the batch is last, except for the rows of the data, which are last
+everywhere: H and G are then one batched matrix product of J with its weighted copies.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -36,106 +39,106 @@ ROUNDING = 1e-30  # per unit of weight: half the square of a residual of a few u
 RIDGE = 1e-3  # of diag G, on top of G in the damping: a singular G still damps
 LAMBDA_START, LAMBDA_MIN, LAMBDA_MAX = 1e-3, 1e-9, 1e12
 
+Host = Array | np.ndarray  # states live in NumPy between calls
+
 
 class Local(NamedTuple):
     """F and its derivatives at theta, lower triangles as flat lists over the leading axis."""
 
-    value: Float[Array, "batch"]
-    gradient: Float[Array, "params batch"]
-    hessian: Float[Array, "entries batch"]
-    majorizer: Float[Array, "entries batch"]
+    value: Float[Host, "batch"]
+    gradient: Float[Host, "params batch"]
+    hessian: Float[Host, "entries batch"]
+    majorizer: Float[Host, "entries batch"]
 
 
 class State(NamedTuple):
     """Where every problem stands."""
 
-    theta: Float[Array, "params batch"]
+    theta: Float[Host, "params batch"]
     local: Local
-    lam: Float[Array, "batch"]
-    done: Bool[Array, "batch"]
-    fresh: Bool[Array, "batch"]  # local has not been evaluated yet
-    steps: Int[Array, "batch"]
+    lam: Float[Host, "batch"]
+    done: Bool[Host, "batch"]
+    fresh: Bool[Host, "batch"]  # local has not been evaluated yet
+    steps: Int[Host, "batch"]
 
 
 def _design(structure: Structure, u: Float[Array, "columns rows"]) -> list[dict[int, Array]]:
-    """For each term, exponent index -> T, (rows, 1): the derivative of log phi."""
+    """For each term, exponent index -> T, (rows,): the derivative of log phi."""
     design: list[dict[int, Array]] = []
     for factors in structure:
         entry: dict[int, Array] = {}
         for column, exponent, sign in factors:
-            entry[exponent] = entry.get(exponent, 0.0) + sign * u[column][:, None]
+            entry[exponent] = entry.get(exponent, 0.0) + sign * u[column]
         design.append(entry)
     return design
 
 
 def evaluate(
     structure: Structure,
-    theta: Float[Array, "params batch"],
+    theta: Float[Host, "params batch"],
     u: Float[Array, "columns rows"],
     v: Float[Array, "rows"],
-    w: Float[Array, "rows batch"],
+    w: Float[Array, "batch rows"],
     delta: Float[Array, ""] | float,
 ) -> Local:
     """F, g, H and G at theta."""
     terms = len(structure)
-    exponents = theta.shape[0] - terms
+    params = theta.shape[0]
     design = _design(structure, u)
     ones = jnp.ones(w.shape)
     phi = [
-        jnp.exp(sum(theta[terms + j] * t for j, t in entry.items())) if entry else ones
+        jnp.exp(sum(theta[terms + j][:, None] * t for j, t in entry.items())) if entry else ones
         for entry in design
     ]
-    total = sum(theta[k] * phi[k] for k in range(terms))
-    ratio = [p / total for p in phi]
-    loss = huber(v[:, None] - jnp.log(total), delta)
-    w_psi, w_exact, w_major = (
-        w * loss.psi,
-        w * (loss.psi_prime + loss.psi),
-        w * loss.curvature,
-    )
+    total = sum(theta[k][:, None] * phi[k] for k in range(terms))
+    loss = huber(v - jnp.log(total), delta)
+    inverse = 1.0 / total
+    ratio = [p * inverse for p in phi]
+    share = [theta[k][:, None] * ratio[k] for k in range(terms)]
 
-    slope: list[Array] = list(ratio)
-    for j in range(exponents):
-        slope.append(
-            sum(theta[k] * ratio[k] * entry[j] for k, entry in enumerate(design) if j in entry)
-        )
+    slope = ratio + [
+        sum(share[k] * entry[j] for k, entry in enumerate(design) if j in entry)
+        for j in range(params - terms)
+    ]
+    # M_pq where it is not zero; (exponent, coefficient) and (exponent, exponent) with p >= q.
+    second: dict[tuple[int, int], Array] = {}
+    for k, entry in enumerate(design):
+        for j, t in entry.items():
+            second[terms + j, k] = ratio[k] * t
+            for i, other in entry.items():
+                if i <= j:
+                    at = (terms + j, terms + i)
+                    second[at] = second.get(at, 0.0) + share[k] * t * other
 
-    def second(p: int, q: int) -> Array | float:  # M_pq for q <= p
-        if p < terms:
-            return 0.0
-        j = p - terms
-        if q < terms:
-            return ratio[q] * design[q][j] if j in design[q] else 0.0
-        i = q - terms
-        both = [k for k, entry in enumerate(design) if i in entry and j in entry]
-        return sum((theta[k] * ratio[k] * design[k][i] * design[k][j] for k in both), start=0.0)
-
-    params = terms + exponents
-    hessian, majorizer = [], []
-    for p in range(params):
-        for q in range(p + 1):
-            product = slope[p] * slope[q]
-            hessian.append(jnp.sum(w_exact * product - w_psi * second(p, q), axis=0))
-            majorizer.append(jnp.sum(w_major * product, axis=0))
+    J = jnp.stack(slope, axis=1)  # (batch, params, rows)
+    w_psi = w * loss.psi
+    w_exact = w * (loss.psi_prime + loss.psi)
+    weighted = jnp.concatenate([J * w_exact[:, None], J * (w * loss.curvature)[:, None]], axis=1)
+    squares = jnp.einsum("bpn,bqn->pqb", weighted, J)  # the batch dimension of one matrix product
+    sums = jnp.einsum("bn,bqn->qb", w_psi, jnp.stack([*slope, *second.values()], axis=1))
+    rows, cols = zip(*[(p, q) for p in range(params) for q in range(p + 1)], strict=True)
+    hessian = list(squares[jnp.array(rows), jnp.array(cols)])
+    for (p, q), value in zip(second, sums[params:], strict=True):
+        hessian[p * (p + 1) // 2 + q] -= value
     return Local(
-        value=jnp.sum(w * loss.rho, axis=0),
-        gradient=jnp.stack([-jnp.sum(w_psi * s, axis=0) for s in slope]),
+        value=jnp.sum(w * loss.rho, axis=1),
+        gradient=-sums[:params],
         hessian=jnp.stack(hessian),
-        majorizer=jnp.stack(majorizer),
+        majorizer=squares[jnp.array(rows) + params, jnp.array(cols)],
     )
 
 
 def _step(
-    theta: Float[Array, "params batch"],
+    theta: Float[Host, "params batch"],
     local: Local,
-    lam: Float[Array, "batch"],
+    lam: Float[Host, "batch"],
     low: Float[Array, "params"],
     high: Float[Array, "params"],
 ) -> tuple[Float[Array, "params batch"], Float[Array, "batch"], Bool[Array, "batch"]]:
     """The damped step inside the box, the decrease it promises, and whether it exists."""
     params = theta.shape[0]
 
-    def at(flat: Array, p: int, q: int) -> Array:
+    def at(flat: Host, p: int, q: int) -> Array:
         p, q = max(p, q), min(p, q)
         return flat[p * (p + 1) // 2 + q]
 
@@ -159,10 +162,8 @@ def _step(
     rhs = [jnp.where(free[p], -local.gradient[p], 0.0) for p in range(params)]
     step, definite = small_spd.solve(damped, rhs)
     moved = jnp.clip(theta + jnp.stack(step), low[:, None], high[:, None]) - theta
-    curved = [
-        sum(at(local.hessian, p, q) * moved[q] for q in range(params)) for p in range(params)
-    ]
-    promised = -sum(moved[p] * (local.gradient[p] + 0.5 * curved[p]) for p in range(params))
+    curved = [sum(at(local.hessian, p, q) * moved[q] for q in range(params)) for p in range(params)]
+    promised = -jnp.sum(moved * (local.gradient + 0.5 * jnp.stack(curved)), axis=0)
     return moved, promised, definite & jnp.all(jnp.isfinite(moved), axis=0)
 
 
@@ -172,7 +173,7 @@ def advance(
     state: State,
     u: Float[Array, "columns rows"],
     v: Float[Array, "rows"],
-    w: Float[Array, "rows batch"],
+    w: Float[Array, "batch rows"],
     low: Float[Array, "params"],
     high: Float[Array, "params"],
     delta: Float[Array, ""] | float,
@@ -180,7 +181,7 @@ def advance(
     steps: int,
 ) -> State:
     """Up to `steps` iterations of every problem; fewer when all are done."""
-    floor = ROUNDING * jnp.sum(w, axis=0)
+    floor = ROUNDING * jnp.sum(w, axis=1)
 
     def iterate(carry: tuple[Int[Array, ""], State]) -> tuple[Int[Array, ""], State]:
         count, s = carry

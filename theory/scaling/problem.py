@@ -16,6 +16,8 @@ from theory.scaling.form import Form, Structure
 
 ROW_MULTIPLE = 32  # rows are padded to a multiple of this, so that few shapes are ever compiled
 
+CONSTANT = 1e-13  # relative spread of a log column that counts as none
+
 
 class Problem(NamedTuple):
     """Centred logarithms of the data, padded with rows of weight zero."""
@@ -56,6 +58,8 @@ def build(
     u_mean, v_mean = log_x @ share, float(log_y @ share)
     u = np.zeros((len(log_x), rows))
     u[:, :points] = log_x - u_mean[:, None]
+    constant = np.ptp(log_x, axis=1) <= CONSTANT * np.max(np.abs(log_x), axis=1)
+    u[constant] = 0.0  # rather than a column of rounding errors
     v = np.zeros(rows)
     v[:points] = log_y - v_mean
     padded = np.zeros(rows)
@@ -103,7 +107,5 @@ def linearize(
         share.append(theta[..., k, None] * phi[k])
     total = np.sum(share, axis=0)
     slopes = [p / total for p in phi]
-    slopes += [
-        sum(share[k] * design[k, j] for k in range(terms)) / total for j in range(exponents)
-    ]
+    slopes += [sum(share[k] * design[k, j] for k in range(terms)) / total for j in range(exponents)]
     return problem.v - np.log(total), np.stack(slopes, axis=-1)

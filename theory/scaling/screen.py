@@ -139,11 +139,15 @@ def reweight(
         total = sum(c[k][:, None] * basis[k] for k in range(len(basis)))
         return -jnp.log(jnp.maximum(total, 1e-300))
 
-    r = fit(jnp.ones_like(basis[0]))
-    scale = jnp.min(jnp.sum(w * jnp.abs(r), axis=1)) / jnp.sum(w)
-    width = jnp.maximum(delta, 0.3 * scale)  # no sharper than the noise: these are only starts
-    width = jnp.maximum(width, 1e-14)
-    r = lax.fori_loop(0, REWEIGHTINGS, lambda _, r: fit(huber(r, width).curvature), r)
+    def iterate(_step: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        r, width, _ = carry
+        r = fit(huber(r, width).curvature)
+        scale = jnp.min(jnp.sum(w * jnp.abs(r), axis=1)) / jnp.sum(w)
+        # No sharper than the noise: these are only starts. Above zero for data without noise.
+        return r, jnp.maximum(jnp.maximum(delta, 0.3 * scale), 1e-14), scale
+
+    start = (jnp.zeros_like(basis[0]), jnp.asarray(jnp.inf), jnp.zeros(()))
+    r, width, scale = lax.fori_loop(0, REWEIGHTINGS, iterate, start)
     loss = huber(r, width)
     return loss.curvature, loss.rho - 0.5 * loss.curvature * r**2, scale
 

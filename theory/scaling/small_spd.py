@@ -49,8 +49,6 @@ def solve(
         forward.append((rhs[i] - inner) / factor[i][i])
     x: list[Array] = [jnp.zeros_like(rhs[0])] * size
     for i in reversed(range(size)):
-        inner = sum(
-            (factor[k][i] * x[k] for k in range(i + 1, size)), start=jnp.zeros_like(rhs[0])
-        )
+        inner = sum((factor[k][i] * x[k] for k in range(i + 1, size)), start=jnp.zeros_like(rhs[0]))
         x[i] = (forward[i] - inner) / factor[i][i]
     return x, definite

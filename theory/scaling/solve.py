@@ -5,7 +5,7 @@
    local minima a fraction of a percent apart. From the best minimum, hops of the size of the
    statistical error, theta + size * noise * (J'WJ)^(-1/2) z, start Newton again. A replicate is
    left after `patience` rounds of hops that find nothing lower.
-3. For l1 the first two steps run at a delta a little below the noise; then delta shrinks to 1e-9
+3. For l1 the first two steps run at a delta a little below the noise; then delta shrinks to 1e-11
    along the path of minima, which is piecewise linear there, with a first-order prediction at
    every step (Madsen and Nielsen, 1993, for the linear case).
 """
@@ -58,7 +58,7 @@ class Effort(NamedTuple):
 
 
 def prepare(form: Form, problem: Problem, loss: Loss) -> Starts:
-    """Fit the full data robustly at every node of the grid. Call it with float64 enabled."""
+    """Fit the full data robustly at every node of the grid. Call it in float64."""
     nodes, shape = screen.grid(form)
     weights, constant, scale = screen.reweight(
         problem.structure, nodes, problem.u, problem.v, problem.weights, loss.delta
@@ -75,7 +75,7 @@ def search(
     rng: np.random.Generator,
     warm: Float[np.ndarray, "params"] | None = None,
 ) -> Minima:
-    """The lowest minimum found for every replicate. Call it with float64 enabled.
+    """The lowest minimum found for every replicate. Call it in float64.
 
     Args:
       problem: the data.
@@ -93,7 +93,7 @@ def search(
         theta = np.concatenate([theta, extra], axis=1)
     ends = descent.descend(problem, searched, weights, theta)
     if searched < starts.scale:
-        ends = _hop(problem, searched, starts.scale, weights, ends, effort.hops, effort.patience, rng)
+        ends = _hop(problem, searched, starts.scale, weights, ends, effort, rng)
     if loss.name == "l1":
         ends = _shrink(problem, searched, loss.delta, weights, ends)
     return _best(ends)
@@ -102,7 +102,7 @@ def search(
 def propose(
     problem: Problem, starts: Starts, weights: Float[np.ndarray, "replicates rows"], count: int
 ) -> Float[np.ndarray, "replicates count params"]:
-    """The best `count` nodes of the grid for every replicate. Call it with float64 enabled."""
+    """The best `count` nodes of the grid for every replicate. Call it in float64."""
     out = []
     for first in range(0, len(weights), SCREEN_CHUNK):
         m = weights[first : first + SCREEN_CHUNK]
@@ -133,8 +133,7 @@ def _hop(
     noise: float,
     weights: np.ndarray,
     ends: descent.Ends,
-    hops: int,
-    patience: int,
+    effort: Effort,
     rng: np.random.Generator,
 ) -> descent.Ends:
     """Restart around the best minimum of every replicate for as long as that finds a lower one."""
@@ -142,7 +141,7 @@ def _hop(
     failures = np.zeros(len(weights), int)  # hop rounds since the last improvement
     for _ in range(HOP_ROUNDS):
         best = _best(ends)
-        jumps = _jumps(problem, best.theta[active], weights[active], noise, hops, rng)
+        jumps = _jumps(problem, best.theta[active], weights[active], noise, effort.hops, rng)
         found = descent.descend(problem, delta, weights[active], jumps)
         better = np.min(found.value, axis=1) < best.value[active] * (1 - 1e-9)
         # The worst known minimum of each replicate makes room for the best new one.
@@ -152,7 +151,7 @@ def _hop(
             known[active[at], worst[at]] = fresh[at, new[at]]
         failures[active] += 1
         failures[active[at]] = 0
-        active = active[failures[active] < patience]
+        active = active[failures[active] < effort.patience]
         if not active.size:
             break
     return ends

@@ -1,7 +1,7 @@
 """Figures of a scaling-law sweep: one a file, each a pure function from data to a `Figure`."""
 
 from farwide.plotting.corner import corner
-from farwide.plotting.data import Curve, HeldOut, Law, Points
+from farwide.plotting.data import Curve, HeldOut, Points, has_bootstrap, has_frontier
 from farwide.plotting.extrapolation import extrapolation
 from farwide.plotting.fitted_law import fitted_law
 from farwide.plotting.loss_curves import loss_curves
@@ -15,11 +15,12 @@ __all__ = [
     "WIDE",
     "Curve",
     "HeldOut",
-    "Law",
     "Points",
     "corner",
     "extrapolation",
     "fitted_law",
+    "has_bootstrap",
+    "has_frontier",
     "loss_curves",
     "loss_vs_compute",
     "residuals",

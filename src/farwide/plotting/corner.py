@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from scipy import stats
 
 from farwide.plotting import style
-from farwide.plotting.data import Law, draws
+from farwide.plotting.data import has_bootstrap
+from theory import scaling
 
 # name -> label, transform; the coefficients span decades, the exponents do not
 COLUMNS = {
@@ -25,7 +26,7 @@ SHOWN = 1500  # replicates drawn as dots; all of them count in the histograms
 
 
 @style.styled
-def corner(law: Law, *, width: float = style.WIDE) -> Figure:
+def corner(law: scaling.Fit, *, width: float = style.WIDE) -> Figure:
     """Histograms and pairwise scatter of the bootstrap in (E, log A, log B, alpha, beta).
 
     Axes hold the central 98% of each parameter and the point estimate; a replicate in which A or B
@@ -41,8 +42,8 @@ def corner(law: Law, *, width: float = style.WIDE) -> Figure:
     Raises:
         ValueError: the fit has fewer than 20 usable replicates.
     """
-    columns = draws(law)
-    if columns is None:
+    columns = law.bootstrap
+    if columns is None or not has_bootstrap(law):
         raise ValueError("law has fewer than 20 bootstrap replicates; fit with bootstrap=1000")
     names = [name for name in COLUMNS if name in columns]
     usable = np.all([columns[n] > 0 for n in names if n in ("A", "B")], axis=0)
@@ -94,10 +95,8 @@ def _histogram(ax, values: np.ndarray, point: float, limits: tuple[float, float]
 
 
 def _ticks(ax, *, bottom: bool, left: bool, narrow: bool) -> None:
-    for axis in (ax.xaxis, ax.yaxis) if left else (ax.xaxis,):
+    for axis in (ax.xaxis, ax.yaxis) if len(ax.get_yticks()) else (ax.xaxis,):
         axis.set_major_locator(ticker.MaxNLocator(3 if not narrow else 2, prune="both"))
-    if not left and not ax.get_yticks().size == 0:
-        ax.yaxis.set_major_locator(ticker.MaxNLocator(3 if not narrow else 2, prune="both"))
     size = 6 if narrow else 7
     ax.tick_params(labelbottom=bottom, labelleft=left, labelsize=size)
 
@@ -123,5 +122,6 @@ def _title(values: dict[str, np.ndarray], dropped: int) -> str:
     if pair is None or abs(best) < 0.8:
         return f"How well do the runs pin down each parameter? ({counted})"
     first, second = (symbols.get(name, name) for name in pair)
-    rank_text = f"{best:.2f}".replace("-", "−")
-    return f"{first} and {second} are tied together: rank correlation {rank_text} ({counted})"
+    rank = f"{best:.2f}".replace("-", "−") if abs(best) < 0.995 else "over 0.99"
+    sign = "against one another" if best < 0 and abs(best) >= 0.995 else "together"
+    return f"{first} and {second} move {sign}: rank correlation {rank} ({counted})"

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
+
+from theory import scaling
 
 FLOPS_PER_PARAMETER_TOKEN = 6.0  # C = 6 N D (Kaplan et al. 2020, section 2.1)
 
 State = Literal["finished", "diverged", "unfinished"]
-
-
-class Law(Protocol):
-    """The part of `theory.scaling.Fit` that a figure reads."""
-
-    @property
-    def params(self) -> dict[str, float]: ...
-    @property
-    def bootstrap(self) -> Mapping[str, np.ndarray] | None: ...
-    @property
-    def residuals(self) -> np.ndarray: ...
-    def predict(self, data: Any) -> np.ndarray: ...
-    def interval(self, data: Any = None, *, level: float = 0.95, **kwargs: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -96,21 +84,51 @@ class HeldOut:
         return self.predicted / self.observed - 1.0
 
 
-def draws(law: Law) -> dict[str, np.ndarray] | None:
-    """The bootstrap replicates of the parameters that are finite, or None without any."""
-    if law.bootstrap is None:
-        return None
-    columns = {name: np.asarray(values, float) for name, values in law.bootstrap.items()}
-    keep = np.all([np.isfinite(values) for values in columns.values()], axis=0)
-    if keep.sum() < 20:
-        return None
-    return {name: values[keep] for name, values in columns.items()}
+LEAST_REPLICATES = 20  # fewer say nothing about a 95% interval
 
 
-def band(law: Law, N: Any, D: Any, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray] | None:
+def has_bootstrap(law: scaling.Fit) -> bool:
+    """Whether the fit has replicates enough for an interval."""
+    return law.bootstrap is not None and len(law.bootstrap["E"]) >= LEAST_REPLICATES
+
+
+def has_frontier(law: scaling.Fit) -> bool:
+    """Whether a split of compute is best: no term of the law is switched off."""
+    return min(law.params[name] for name in ("A", "B", "alpha", "beta")) > 0
+
+
+def band(
+    law: scaling.Fit, N: Any, D: Any, *, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray] | None:
     """The law's own interval along (N, D), from its bootstrap; None where there is none."""
-    if draws(law) is None:
+    if not has_bootstrap(law):
         return None
-    N, D = np.broadcast_arrays(np.asarray(N, float), np.asarray(D, float))
-    interval = law.interval({"N": N.ravel(), "D": D.ravel()}, level=level)
-    return np.asarray(interval.low), np.asarray(interval.high)
+    interval = law.interval({"N": N, "D": D}, level=level)
+    return interval.low, interval.high
+
+
+def frontier_quantiles(
+    law: scaling.Fit, C: np.ndarray, *, level: float = 0.95
+) -> tuple[scaling.Frontier, scaling.Frontier] | None:
+    """The band of N*, D* and L* at C (FLOPs); None without a bootstrap."""
+    return scaling.frontier_interval(law, C, level=level) if has_bootstrap(law) else None
+
+
+def ratio_quantiles(
+    law: scaling.Fit, C: np.ndarray, *, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The band of D*/N* at C (FLOPs); None without a bootstrap.
+
+    A replicate that has switched a term off has no optimum; it enters as 0 at the low end and as
+    infinity at the high end, so that many of them widen the band.
+    """
+    if law.bootstrap is None or not has_bootstrap(law):
+        return None
+    usable = np.all([law.bootstrap[n] > 0 for n in ("A", "B", "alpha", "beta")], axis=0)
+    best = scaling.frontier({n: v[usable][:, None] for n, v in law.bootstrap.items()}, C)
+    lost = np.zeros((int(np.sum(~usable)), len(C)))
+    ratio = best.D / best.N
+    tail = (1 - level) / 2
+    low = np.quantile(np.concatenate([lost, ratio]), tail, axis=0, method="lower")
+    high = np.quantile(np.concatenate([ratio, lost + np.inf]), 1 - tail, axis=0, method="higher")
+    return low, high

@@ -10,18 +10,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from farwide.plotting import style
-from farwide.plotting.data import HeldOut, Law, Points, draws
+from farwide.plotting.data import HeldOut, Points, has_bootstrap
 from farwide.plotting.fitted_law import shade_beyond
+from theory import scaling
 
 
 @style.styled
 def extrapolation(
     points: Points,
-    law: Law,
+    law: scaling.Fit,
     held_out: HeldOut | None = None,
     *,
     noise: float = 0.0,
-    noise_df: float | None = None,
+    noise_df: int | None = None,
     width: float = style.WIDE,
 ) -> Figure:
     """Observed against predicted loss, and their ratio along compute.
@@ -55,31 +56,31 @@ def extrapolation(
     if bars:
         handles.append(Patch(color=style.FAINT, lw=0, label="their 95% prediction intervals"))
     if held_out is not None and held_out.predicted is not None:
-        level = f"{100 * held_out.level:g}% interval"
-        if held_out.observed is None:
-            handles.append(_diamond(f"held-out run: {level}, not measured yet", hollow=True))
-        else:
-            handles.append(_diamond(f"held-out run, with its {level}"))
-    style.size_key(figure, handles, 1 if narrow else 3)
+        level = f"its {100 * held_out.level:g}% prediction interval"
+        waiting = held_out.observed is None
+        name = "held-out run" + (", not measured yet" if waiting else "")
+        fill = "white" if waiting else style.HELD_OUT
+        handles += [
+            Line2D([], [], color=style.HELD_OUT, mfc=fill, marker="D", ls="", ms=6, label=name),
+            Patch(color=style.HELD_OUT, alpha=0.3, lw=0, label=level),
+        ]
+    style.size_key(figure, handles, 1 if narrow else 4)
     style.set_title(figure, _title(law, held_out))
     return figure
 
 
-def _title(law: Law, held_out: HeldOut | None) -> str:
-    rmsle = 100 * float(np.sqrt(np.mean(np.square(law.residuals))))
+def _title(law: scaling.Fit, held_out: HeldOut | None) -> str:
+    rmsle = style.significant(100 * float(np.sqrt(np.mean(np.square(law.residuals)))))
     if held_out is None or held_out.predicted is None:
-        return f"Does the law describe the runs it was fitted to? RMSLE {rmsle:.2g}%"
+        return f"The law describes the runs it was fitted to with an RMSLE of {rmsle}%"
     error = held_out.relative_error
     if error is None:
         return f"The held-out loss is predicted at {held_out.predicted:.3f}; not measured yet"
     side = "inside" if held_out.inside else "outside"
+    sign = "+" if error > 0 else ""
     return (
-        (
-            f"Held-out run: relative error {100 * error:+.2g}%, {side} the interval "
-            f"(RMSLE of the fitted runs {rmsle:.2g}%)"
-        )
-        .replace("-", "−")
-        .replace("Held−out", "Held-out")
+        f"Held-out run: relative error {sign}{style.significant(100 * error)}%, {side} the "
+        f"interval (RMSLE of the fitted runs {rmsle}%)"
     )
 
 
@@ -101,7 +102,7 @@ def _diagonal(ax, points: Points, predicted: np.ndarray, held_out: HeldOut | Non
     ax.plot([low, high], [low, high], color=style.MUTED, lw=0.9, zorder=1)
     ax.set_xlim(low, high)
     ax.set_ylim(low, high)
-    style.log_axis(ax, "x", text=lambda v: f"{v:.3g}", ticks=4)
+    style.loss_ticks(ax, "x", ticks=6)
     style.loss_axis(ax, "observed loss (nats per byte)")
     ax.set_xlabel("predicted loss (nats per byte)")
 
@@ -110,7 +111,7 @@ def _ratio(ax, points, predicted, law, held_out, noise, noise_df) -> bool:
     percent = 100 * (points.loss / predicted - 1)
     every = [*percent, 0.0]
     ax.axhline(0, color=style.MUTED, lw=0.9, zorder=1)
-    bars = draws(law) is not None
+    bars = has_bootstrap(law)
     if bars:
         interval = law.interval({"N": points.N, "D": points.D}, noise=noise, noise_df=noise_df)
         low, high = (100 * (np.asarray(side) / predicted - 1) for side in interval)
@@ -139,10 +140,3 @@ def _ratio(ax, points, predicted, law, held_out, noise, noise_df) -> bool:
     ax.set_xlabel("training compute C = 6ND (FLOPs)")
     ax.set_ylabel("observed / predicted − 1 (%)")
     return bars
-
-
-def _diamond(label: str, *, hollow: bool = False) -> Line2D:
-    fill = "white" if hollow else style.HELD_OUT
-    return Line2D(
-        [], [], color=style.HELD_OUT, mfc=fill, marker="D", ms=6, lw=4, alpha=0.75, label=label
-    )

@@ -9,13 +9,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from farwide.plotting import style
-from farwide.plotting.data import HeldOut, Law, Points, band
+from farwide.plotting.data import HeldOut, Points, band
+from theory import scaling
 
 
 @style.styled
 def fitted_law(
     points: Points,
-    law: Law,
+    law: scaling.Fit,
     held_out: HeldOut | None = None,
     *,
     width: float = style.WIDE,
@@ -45,7 +46,7 @@ def fitted_law(
         curve = np.asarray(law.predict({"N": np.full_like(D, n), "D": D}))
         low_high = band(law, n, D)
         if low_high is not None:
-            ax.fill_between(D, *low_high, color=colour, alpha=0.16, lw=0, zorder=1)
+            ax.fill_between(D, *low_high, color=colour, alpha=0.12, lw=0, zorder=1)
         ax.plot(D, curve, color=colour, lw=1.3, zorder=3)
         own = points.N == n
         ax.plot(
@@ -83,12 +84,12 @@ def fitted_law(
     return figure
 
 
-def _title(points: Points, law: Law) -> str:
+def _title(points: Points, law: scaling.Fit) -> str:
     residuals = np.abs(np.asarray(law.residuals))
     typical, largest = 100 * float(np.median(residuals)), 100 * float(residuals.max())
     return (
-        f"One law follows {len(points.run)} runs to {typical:.2g}% "
-        f"(median; the worst is off by {largest:.2g}%)"
+        f"One law follows {len(points.run)} runs to {style.significant(typical)}% "
+        f"(median; the worst is off by {style.significant(largest)}%)"
     )
 
 
@@ -136,15 +137,12 @@ def _label_ends(figure: Figure, ax: Axes, ends: list[tuple[float, str, tuple | s
     low, high = np.log(ax.get_ylim())
     places = [(np.log(value) - low) / (high - low) for value, _, _ in ends]
     gap = 0.165 / (figure.get_figheight() * 0.74)  # a line of 8 point text, in axes heights
-    for place, target, (_, text, colour) in zip(
-        style.spread(places, gap, 0.0, 1.0), places, ends, strict=True
+    for i, (place, target, (_, text, colour)) in enumerate(
+        zip(style.spread(places, gap, 0.0, 1.0), places, ends, strict=True)
     ):
+        label = text if i else f"N = {text}"
         ax.annotate(
-            text, (1.0, target), xycoords="axes fraction", xytext=(1.035, place),
+            label, (1.0, target), xycoords="axes fraction", xytext=(1.035, place),
             textcoords="axes fraction", color=colour, fontsize=8, fontweight="bold", va="center",
             arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 1, "shrinkB": 0},
         )  # fmt: skip
-    ax.annotate(
-        "N =", (1.035, 1.0), xycoords="axes fraction", xytext=(0, 7), textcoords="offset points",
-        color=style.MUTED, fontsize=8, va="bottom",
-    )  # fmt: skip

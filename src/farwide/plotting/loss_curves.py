@@ -38,9 +38,9 @@ def loss_curves(curves: Sequence[Curve], *, width: float = style.WIDE) -> Figure
     colours = style.size_colours([c.N for c in drawn if not c.held_out])
     panels = [(n, False) for n in colours]
     panels += [(n, True) for n in sorted({c.N for c in drawn if c.held_out})]
-    columns = min(len(panels), 2 if style.is_narrow(width) else (4 if len(panels) != 3 else 3))
+    columns = _columns(len(panels), style.is_narrow(width))
     rows = math.ceil(len(panels) / columns)
-    height = rows * (1.75 if not style.is_narrow(width) else 1.7) + 0.75
+    height = rows * (2.15 if columns == 3 else 1.8) + 0.7
     figure = style.new_figure(width, height)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     flat = list(axes.flat)
@@ -63,15 +63,16 @@ def loss_curves(curves: Sequence[Curve], *, width: float = style.WIDE) -> Figure
     flat[0].set_ylim(low, high)
     for i, ax in enumerate(flat[: len(panels)]):
         style.log_axis(ax, "x", ticks=3)
-        style.log_axis(ax, "y", text=lambda v: f"{v:.3g}")
+        style.loss_ticks(ax, "y", ticks=5)
         below_is_empty = i + columns >= len(panels)
         ax.tick_params(labelleft=i % columns == 0, labelbottom=below_is_empty)
-    figure.supxlabel("training tokens D (bytes)", fontsize=9)
+        if below_is_empty:
+            ax.set_xlabel("tokens D (bytes)")
     figure.supylabel("loss (nats per byte)", fontsize=9)
     handles = [
-        Line2D([], [], color=style.MUTED, lw=1.4, label="validation"),
-        Line2D([], [], color=style.MUTED, lw=0.8, alpha=0.45, label="training"),
-        Line2D([], [], color=style.FAINT, lw=0.8, label="other sizes"),
+        Line2D([], [], color=style.INK, lw=1.6, label="validation"),
+        Line2D([], [], color=style.INK, lw=0.8, alpha=0.5, label="training"),
+        Line2D([], [], color=style.FAINT, lw=1.0, label="validation, other sizes"),
     ]
     if any(c.state == "diverged" for c in drawn):
         handles.append(_marker("x", "diverged"))
@@ -80,6 +81,13 @@ def loss_curves(curves: Sequence[Curve], *, width: float = style.WIDE) -> Figure
     style.size_key(figure, handles, 2 if style.is_narrow(width) else len(handles))
     style.set_title(figure, _title(drawn))
     return figure
+
+
+def _columns(panels: int, narrow: bool) -> int:
+    """Columns that leave the fewest holes; more columns where that is a tie."""
+    if narrow:
+        return min(panels, 2)
+    return min((4, 3), key=lambda c: -panels % c) if panels > 4 else max(panels, 2)
 
 
 def _title(curves: Sequence[Curve]) -> str:
@@ -93,7 +101,10 @@ def _title(curves: Sequence[Curve]) -> str:
     if len(gains) < 3:
         return "How fast does each model size learn?"
     median = 100 * float(np.median(gains))
-    return f"The second half of training lowers the loss by {median:.2g}% (median of the runs)"
+    return (
+        f"The second half of training lowers the loss by {style.significant(median)}% "
+        "(median of the runs)"
+    )
 
 
 def _draw(ax, c: Curve, colour) -> None:

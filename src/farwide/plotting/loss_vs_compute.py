@@ -9,7 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from farwide.plotting import style
-from farwide.plotting.data import FLOPS_PER_PARAMETER_TOKEN, Curve, HeldOut, Law, Points, draws
+from farwide.plotting.data import (
+    FLOPS_PER_PARAMETER_TOKEN,
+    Curve,
+    HeldOut,
+    Points,
+    frontier_quantiles,
+    has_bootstrap,
+    has_frontier,
+)
 from theory import scaling
 
 
@@ -17,7 +25,7 @@ from theory import scaling
 def loss_vs_compute(
     curves: Sequence[Curve],
     points: Points | None = None,
-    law: Law | None = None,
+    law: scaling.Fit | None = None,
     held_out: HeldOut | None = None,
     *,
     parameters: str = "non-embedding",
@@ -68,13 +76,15 @@ def loss_vs_compute(
     ax.set_xlim(first * 0.8, last * 2.0)
     ax.set_ylim(lowest * 0.94, min(highest, 6.0) * 1.03)
     handles = []
-    if law is not None and points is not None:
+    if law is not None and points is not None and has_frontier(law):
         C = np.geomspace(min(points.C) / 2, last * 2.0, 80)
         ax.plot(C, scaling.frontier(law.params, C).loss, "--", color=style.INK, lw=1.3, zorder=5)
         label = "compute-optimal frontier"
-        low_high = frontier_band(law, C)
-        if low_high is not None:
-            ax.fill_between(C, *low_high, color=style.INK, alpha=0.10, lw=0, zorder=1)
+        if (ends_of_band := frontier_quantiles(law, C)) is not None:
+            low, high = (side.loss for side in ends_of_band)
+            ax.fill_between(
+                C, low, np.minimum(high, 20.0), color=style.INK, alpha=0.10, lw=0, zorder=1
+            )
             label += ", 95% band"
         handles.append(Line2D([], [], color=style.INK, ls="--", lw=1.3, label=label))
     style.log_axis(ax, "x", text=style.power_of_ten)
@@ -92,40 +102,6 @@ def loss_vs_compute(
     style.size_key(figure, sizes + handles, columns)
     style.set_title(figure, _title(law, points, parameters))
     return figure
-
-
-def frontier_band(law: Law, C: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The 95% bootstrap band of the frontier's loss at C (FLOPs); None where there is none."""
-    replicates = frontiers(law, C)
-    if replicates is None:
-        return None
-    low, high = np.quantile(replicates.loss, [0.025, 0.975], axis=0)
-    return low, high
-
-
-def frontiers(law: Law, C: np.ndarray) -> scaling.Frontier | None:
-    """The frontier of every bootstrap replicate that has one: N, D, loss of (replicates, points).
-
-    A replicate in which a term is absent (A, B, alpha or beta is 0) has no compute optimum and is
-    left out; None when fewer than 20 are left.
-    """
-    columns = draws(law)
-    if columns is None:
-        return None
-    names = [name for name in ("E", "A", "B", "alpha", "beta") if name in columns]
-    if len(names) < 5:
-        return None
-    usable = np.all([columns[name] > 0 for name in names[1:]], axis=0)
-    found = []
-    for i in np.flatnonzero(usable):
-        found.append(scaling.frontier({name: float(columns[name][i]) for name in names}, C))
-    if len(found) < 20:
-        return None
-    return scaling.Frontier(
-        np.stack([f.N for f in found]),
-        np.stack([f.D for f in found]),
-        np.stack([f.loss for f in found]),
-    )
 
 
 def _held_out(ax, held_out: HeldOut) -> None:
@@ -146,21 +122,23 @@ def _held_out(ax, held_out: HeldOut) -> None:
         )  # fmt: skip
 
 
-def _title(law: Law | None, points: Points | None, parameters: str) -> str:
+def _title(law: scaling.Fit | None, points: Points | None, parameters: str) -> str:
     question = f"Which size is best for a compute budget? (N counts {parameters} parameters)"
-    if law is None or points is None:
+    if law is None or points is None or not has_frontier(law):
         return question
     last = float(max(points.C))
-    C = np.array([last / 10, last])
-    ends = scaling.frontier(law.params, C).loss
-    gain = 100 * (1 - ends[1] / ends[0])
-    if not np.isfinite(gain):
-        return question
-    replicates = frontiers(law, C)
+
+    def gain(params) -> np.ndarray:
+        loss = scaling.frontier(params, np.array([last / 10, last])).loss
+        return 100 * (1 - loss[..., 1] / loss[..., 0])
+
     band = ""
-    if replicates is not None:
-        low, high = np.quantile(
-            100 * (1 - replicates.loss[:, 1] / replicates.loss[:, 0]), [0.025, 0.975]
-        )
-        band = f" (95%: {low:.3g} to {high:.3g}%)"
-    return f"Ten times the compute, well spent, lowers the loss by {gain:.3g}%{band}"
+    if law.bootstrap is not None and has_bootstrap(law):
+        usable = np.all([law.bootstrap[n] > 0 for n in ("A", "B", "alpha", "beta")], axis=0)
+        if usable.mean() < 0.95:
+            return question
+        replicates = gain({n: v[usable][:, None] for n, v in law.bootstrap.items()})
+        low, high = np.quantile(replicates, [0.025, 0.975])
+        band = f" (95%: {style.significant(low)} to {style.significant(high)}%)"
+    percent = style.significant(float(gain(law.params)))
+    return f"Ten times the compute, well spent, lowers the loss by {percent}%{band}"

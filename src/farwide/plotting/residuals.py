@@ -12,7 +12,8 @@ from matplotlib.patches import Patch
 from scipy import stats
 
 from farwide.plotting import style
-from farwide.plotting.data import HeldOut, Law, Points
+from farwide.plotting.data import HeldOut, Points
+from theory import scaling
 
 
 class Trend(NamedTuple):
@@ -28,7 +29,7 @@ def axes_of(points: Points) -> dict[str, np.ndarray]:
     return {"N": points.N, "D": points.D, "C": points.C, "D/N": points.D / points.N}
 
 
-def trends(points: Points, law: Law) -> list[Trend]:
+def trends(points: Points, law: scaling.Fit) -> list[Trend]:
     """The least-squares slope of the residuals along N, D, C and D/N, where it can be had.
 
     A quantity with fewer than 3 distinct values gives none. With four looks at the same residuals,
@@ -46,7 +47,7 @@ def trends(points: Points, law: Law) -> list[Trend]:
 @style.styled
 def residuals(
     points: Points,
-    law: Law,
+    law: scaling.Fit,
     held_out: HeldOut | None = None,
     *,
     seed_noise: float | None = None,
@@ -141,17 +142,17 @@ def _handles(colours: dict, seed_noise: float | None, held_out: bool) -> list:
     if held_out:
         handles.append(Line2D([], [], color=style.HELD_OUT, marker="D", ls="", label="held out"))
     if seed_noise is not None:
-        label = f"seed noise (±2 × {100 * seed_noise:.2g}%)"
+        label = f"seed noise (±2 × {style.significant(100 * seed_noise)}%)"
         handles.append(Patch(color=style.BAND, alpha=0.5, lw=0, label=label))
     return handles
 
 
-def _title(points: Points, law: Law, seed_noise: float | None) -> str:
+def _title(points: Points, law: scaling.Fit, seed_noise: float | None) -> str:
     scatter = 100 * float(np.sqrt(np.mean(np.square(law.residuals))))
     found = [t for t in trends(points, law) if t.p < 0.05]
-    drift = "no trend in N, D, C or D/N"
+    drift = "no trend found in N, D, C or D/N"
     if found:
         drift = "they drift with " + ", ".join(
-            f"{t.name} ({t.slope:+.2g}% a factor 10)".replace("-", "−") for t in found
+            f"{t.name} ({style.significant(t.slope)}% a factor of 10)" for t in found
         )
-    return f"Residuals scatter by {scatter:.2g}% (RMS): {drift}"
+    return f"Residuals scatter by {style.significant(scatter)}% (RMS): {drift}"

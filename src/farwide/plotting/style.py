@@ -129,7 +129,7 @@ def size_colours(sizes: Sequence[float] | np.ndarray) -> dict[float, tuple[float
     logs = np.log(ordered)
     span = logs[-1] - logs[0]
     place = (logs - logs[0]) / span if span > 0 else np.full(len(logs), 0.4)
-    colours = matplotlib.colormaps["viridis"](0.02 + 0.80 * place)
+    colours = matplotlib.colormaps["viridis"](0.02 + 0.72 * place)
     return {n: tuple(float(v) for v in colour) for n, colour in zip(ordered, colours, strict=True)}
 
 
@@ -145,6 +145,13 @@ def si(value: float, digits: int = 2) -> str:
             shown = f"{scaled:.{max(digits, len(str(int(abs(scaled)))))}g}"
             return f"{float(shown):g}{unit}"
     raise AssertionError("unreachable: every number is at least 0 in magnitude")
+
+
+def significant(value: float, digits: int = 2) -> str:
+    """A number to that many significant digits, with its trailing zeros: 0.9 -> '0.90'."""
+    size = np.floor(np.log10(abs(value))) if value else 0.0
+    decimals = int(np.clip(digits - 1 - size, 0, 4))
+    return f"{value:.{decimals}f}".replace("-", "−")
 
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -195,7 +202,21 @@ def _log_ticks(low: float, high: float, steps: Sequence[float]) -> list[float]:
 def loss_axis(ax: Axes, label: str = "validation loss (nats per byte)") -> None:
     """A logarithmic vertical axis in nats per byte, with plain numbers on it."""
     ax.set_ylabel(label)
-    log_axis(ax, "y", text=lambda v: f"{v:.3g}")
+    loss_ticks(ax, "y")
+
+
+NICE_LOSSES = (0.5, 0.7, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7, 10)
+
+
+def loss_ticks(ax: Axes, which: str, ticks: int = 6) -> None:
+    """A logarithmic axis of losses; over a factor of 2 or more its ticks are round numbers."""
+    log_axis(ax, which, text=lambda v: f"{v:.3g}", ticks=ticks)
+    low, high = sorted(ax.get_xlim() if which == "x" else ax.get_ylim())
+    if 2.0 <= high / low < 40:
+        axis = ax.xaxis if which == "x" else ax.yaxis
+        places = [v for v in NICE_LOSSES if low <= v <= high]
+        axis.set_major_locator(ticker.FixedLocator(places[:: -(-len(places) // (ticks + 1))]))
+        axis.set_minor_locator(ticker.NullLocator())
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:

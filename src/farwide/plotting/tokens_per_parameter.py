@@ -8,9 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from farwide.plotting import style
-from farwide.plotting.data import HeldOut, Law, Points
+from farwide.plotting.data import HeldOut, Points, ratio_quantiles
 from farwide.plotting.fitted_law import shade_beyond
-from farwide.plotting.loss_vs_compute import frontiers
 from theory import scaling
 
 CHINCHILLA = 20.0  # tokens a parameter (Hoffmann et al. 2022, table 3, for words pieces)
@@ -19,7 +18,7 @@ CHINCHILLA = 20.0  # tokens a parameter (Hoffmann et al. 2022, table 3, for word
 @style.styled
 def tokens_per_parameter(
     points: Points,
-    law: Law,
+    law: scaling.Fit,
     held_out: HeldOut | None = None,
     *,
     width: float = style.WIDE,
@@ -37,6 +36,9 @@ def tokens_per_parameter(
 
     Returns:
         The figure.
+
+    Raises:
+        ValueError: the law has switched a term off, so that no split is best.
     """
     narrow = style.is_narrow(width)
     figure = style.new_figure(width, 4.0 if not narrow else 3.9)
@@ -48,9 +50,8 @@ def tokens_per_parameter(
     ratio = np.asarray(best.D) / np.asarray(best.N)
     handles: list = [Line2D([], [], color=style.ACCENT, lw=1.6, label="optimal D/N of the law")]
     every = [*ratio, CHINCHILLA, *(points.D / points.N)]
-    replicates = frontiers(law, C)
-    if replicates is not None:
-        low, high = np.quantile(replicates.D / replicates.N, [0.025, 0.975], axis=0)
+    if (band := ratio_quantiles(law, C)) is not None:
+        low, high = (np.clip(side, ratio / 1e4, ratio * 1e4) for side in band)
         ax.fill_between(C, low, high, color=style.BAND, alpha=0.55, lw=0, zorder=1)
         handles.append(Patch(color=style.BAND, alpha=0.55, lw=0, label="95% band"))
         every += [*low, *high]
@@ -88,11 +89,20 @@ def tokens_per_parameter(
     return figure
 
 
-def _title(law: Law, edge: float) -> str:
-    best = scaling.frontier(law.params, np.array([edge]))
-    text = f"At {style.power_of_ten(edge)} FLOPs, spend {style.si(float(best.D[0] / best.N[0]))}"
-    replicates = frontiers(law, np.array([edge]))
-    if replicates is not None:
-        low, high = np.quantile(replicates.D / replicates.N, [0.025, 0.975])
-        text += f" (95%: {style.si(float(low))} to {style.si(float(high))})"
-    return text + " tokens a parameter"
+def _title(law: scaling.Fit, edge: float) -> str:
+    C = np.array([edge])
+    best = scaling.frontier(law.params, C)
+    start = f"At {style.power_of_ten(edge)} FLOPs"
+    ratio = style.si(float(best.D[0] / best.N[0]))
+    band = ratio_quantiles(law, C)
+    if band is None:
+        return f"{start}, {ratio} tokens a parameter are optimal"
+    low, high = float(band[0][0]), float(band[1][0])
+    if not (low > 0 and high / low < 100):
+        return (
+            f"The runs do not pin down the optimal tokens per parameter ({start.lower()}: {ratio})"
+        )
+    return (
+        f"{start}, {ratio} tokens a parameter are optimal "
+        f"(95%: {style.si(low)} to {style.si(high)})"
+    )

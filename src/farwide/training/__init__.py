@@ -11,8 +11,8 @@ from farwide.training.optimizer import (
 from farwide.training.run import Role, RunConfig, log_steps
 from farwide.training.step import (
     TrainState,
-    init_state,
     make_evaluate,
+    make_init,
     make_train_step,
     next_byte_loss,
 )
@@ -25,11 +25,11 @@ __all__ = [
     "RunConfig",
     "TrainState",
     "Trainer",
-    "init_state",
     "is_finished",
     "learning_rates",
     "log_steps",
     "make_evaluate",
+    "make_init",
     "make_optimizer",
     "make_train_step",
     "make_trainer",

@@ -32,7 +32,7 @@ from farwide.runlog.files import read_json
 from farwide.training.checkpoint import Checkpoints
 from farwide.training.optimizer import learning_rates, make_optimizer
 from farwide.training.run import RunConfig, log_steps
-from farwide.training.step import TrainState, init_state, make_evaluate, make_train_step
+from farwide.training.step import TrainState, make_evaluate, make_init, make_train_step
 
 
 class Trainer(NamedTuple):
@@ -47,7 +47,7 @@ def make_trainer(model: Model, config: RunConfig) -> Trainer:
     """Compile-once functions for `config.model` and `config.optimizer`."""
     optimizer = make_optimizer(config.optimizer, config.model.width)
     return Trainer(
-        init=lambda key: init_state(model, optimizer, key),
+        init=make_init(model, optimizer),
         step=make_train_step(model, optimizer),
         evaluate=make_evaluate(model),
     )

@@ -32,16 +32,24 @@ def next_byte_loss(
     ).mean()
 
 
-def init_state(model: Model, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
-    """Fresh parameters and optimiser state at step 0."""
+def make_init(
+    model: Model, optimizer: optax.GradientTransformation
+) -> Callable[[jax.Array], TrainState]:
+    """`init(key) -> state`: fresh parameters and optimiser state at step 0.
 
-    def build(key: jax.Array) -> TrainState:
+    Make it once for all the runs of one size: it runs in no time and compiles in seconds, for the
+    random numbers unroll into thousands of instructions. On CPU those are left unoptimised, which
+    halves that.
+    """
+
+    def init(key: jax.Array) -> TrainState:
         params = model.init(key)
         return TrainState(
             jnp.zeros((), jnp.int32), params, optimizer.init(params), jnp.zeros((), jnp.float32)
         )
 
-    return jax.jit(build)(key)
+    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(init, compiler_options=quick)
 
 
 def make_train_step(

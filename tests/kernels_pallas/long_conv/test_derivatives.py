@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,8 @@ from kernels_pallas.long_conv.cases import Case
 from tests.kernels_pallas.long_conv.problems import cast, operands, run
 from tests.numerics import assert_close
 
-CASES = pytest.mark.parametrize("case", cases.TESTS.values(), ids=list(cases.TESTS))
+GRADIENTS = [name for name in cases.TESTS if name not in ("one tap", "two points", "full")]
+PAIR = ("xla", "reference")
 FORMS = pytest.mark.parametrize(
     "case",
     [
@@ -27,18 +30,22 @@ FORMS = pytest.mark.parametrize(
 )
 
 
-def gradients(case, arrays, implementation):
-    weight = jnp.asarray(np.random.default_rng(1).standard_normal(arrays["u"].shape), jnp.float32)
-    return jax.grad(lambda a: (weight * run(case, a, implementation=implementation)).sum())(arrays)
+@partial(jax.jit, static_argnames="case")
+def gradients(case, arrays, weight):
+    return [
+        jax.grad(lambda a, n=name: (weight * run(case, a, implementation=n)).sum())(arrays)
+        for name in PAIR
+    ]
 
 
-@CASES
-def test_every_gradient(case):
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_every_gradient(name):
+    case = cases.TESTS[name]
     arrays = cast(operands(case))
-    ours, expected = (gradients(case, arrays, name) for name in ("xla", "reference"))
-    for name in arrays:
-        assert ours[name].shape == arrays[name].shape
-        assert_close(ours[name], expected[name])
+    ours, expected = gradients(case, arrays, cast(operands(case, seed=1))["u"])
+    for argument in arrays:
+        assert ours[argument].shape == arrays[argument].shape
+        assert_close(ours[argument], expected[argument])
 
 
 def test_gradients_of_16_bit_inputs_keep_their_dtype():
@@ -49,32 +56,27 @@ def test_gradients_of_16_bit_inputs_keep_their_dtype():
     assert {g.dtype for g in grads.values()} == {jnp.dtype("bfloat16")}
 
 
+@partial(jax.jit, static_argnames="case")
+def forward_mode(case, arrays, moved):
+    """Values and directional derivatives, in all arguments and in each alone."""
+
+    def along(name, arguments):
+        def of_some(some):
+            return run(case, {**arrays, **some}, implementation=name)
+
+        return jax.jvp(
+            of_some, ({a: arrays[a] for a in arguments},), ({a: moved[a] for a in arguments},)
+        )
+
+    return [[along(name, list(arrays)), *(along(name, [a]) for a in arrays)] for name in PAIR]
+
+
 @FORMS
 def test_jvp(case):
-    arrays, moved = cast(operands(case)), cast(operands(case, seed=1))
-    outs = [
-        jax.jvp(lambda a, n=name: run(case, a, implementation=n), (arrays,), (moved,))
-        for name in ("xla", "reference")
-    ]
-    for ours, expected in zip(*outs, strict=True):
-        assert_close(ours, expected)
-
-
-@FORMS
-def test_jvp_in_one_argument(case):
-    arrays, moved = cast(operands(case)), cast(operands(case, seed=1))
-    for argument in arrays:
-        outs = [
-            jax.jvp(
-                lambda value, n=name, at=argument: run(
-                    case, {**arrays, at: value}, implementation=n
-                ),
-                (arrays[argument],),
-                (moved[argument],),
-            )[1]
-            for name in ("xla", "reference")
-        ]
-        assert_close(*outs)
+    ours, expected = forward_mode(case, cast(operands(case)), cast(operands(case, seed=1)))
+    for (y, slope), (y_expected, slope_expected) in zip(ours, expected, strict=True):
+        assert_close(y, y_expected)
+        assert_close(slope, slope_expected)
 
 
 @FORMS
@@ -84,52 +86,47 @@ def test_jacfwd_is_jacrev(case):
     def of_taps(k):
         return run(case, {**arrays, "k": k})[:, ::7, ::7]
 
-    assert_close(jax.jacfwd(of_taps)(arrays["k"]), jax.jacrev(of_taps)(arrays["k"]))
+    forward, reverse = jax.jit(lambda k: (jax.jacfwd(of_taps)(k), jax.jacrev(of_taps)(k)))(
+        arrays["k"]
+    )
+    assert_close(forward, reverse)
 
 
-@FORMS
-def test_gradient_of_a_gradient(case):
-    arrays = cast(operands(case))
+@partial(jax.jit, static_argnames="case")
+def second_order(case, arrays, moved):
+    """Reverse over reverse, and forward over reverse, of both implementations."""
 
-    def second_order(name):
+    def both_ways(name):
+        slope = jax.grad(lambda a: (run(case, a, implementation=name) ** 3).sum())
+
         def squared_slope(a):
-            inner = jax.grad(lambda b: (run(case, b, implementation=name) ** 3).sum())(a)
-            return sum((g**2).sum() for g in inner.values())
+            return sum((g**2).sum() for g in slope(a).values())
 
-        return jax.grad(squared_slope)(arrays)
+        return jax.grad(squared_slope)(arrays), jax.jvp(slope, (arrays,), (moved,))[1]
 
-    ours, expected = second_order("xla"), second_order("reference")
-    for name in arrays:
-        assert_close(ours[name], expected[name])
+    return [both_ways(name) for name in PAIR]
 
 
 @FORMS
-def test_forward_over_reverse(case):
-    arrays, moved = cast(operands(case)), cast(operands(case, seed=1))
-
-    def product(name):
-        loss = jax.grad(lambda a: (run(case, a, implementation=name) ** 2).sum())
-        return jax.jvp(loss, (arrays,), (moved,))[1]
-
-    ours, expected = product("xla"), product("reference")
-    for name in arrays:
-        assert_close(ours[name], expected[name])
+def test_second_order(case):
+    ours, expected = second_order(case, cast(operands(case)), cast(operands(case, seed=1)))
+    for way in (0, 1):
+        for name in expected[way]:
+            assert_close(ours[way][name], expected[way][name])
 
 
 @FORMS
-@pytest.mark.parametrize("implementation", ["xla", "reference"])
-def test_vmap_over_everything_and_jit(case, implementation):
+def test_vmap_over_everything(case):
     many = [cast(operands(case, seed)) for seed in range(3)]
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *many)
 
-    def one(arrays):
-        return run(case, arrays, implementation=implementation)
+    def value_and_slopes(arrays):
+        y, pull = jax.vjp(lambda a: run(case, a), arrays)
+        return y, pull(y)[0]
 
-    together = jax.jit(jax.vmap(one))(stacked)
-    for y, arrays in zip(together, many, strict=True):
-        assert_close(y, one(arrays))
-    slopes = jax.vmap(jax.grad(lambda a: (one(a) ** 2).sum()))(stacked)
-    single = jax.grad(lambda a: (one(a) ** 2).sum())(many[1])
+    together, slopes = jax.jit(jax.vmap(value_and_slopes))(stacked)
+    y, single = jax.jit(value_and_slopes)(many[1])
+    assert_close(together[1], y)
     for name in single:
         assert_close(slopes[name][1], single[name])
 
