@@ -145,13 +145,14 @@ plt.show()
 # ## When the runs cannot say
 #
 # If every run sees the same number of tokens, E and B / D^beta are one number, and no method can
-# part them. A fit returns something all the same; the status and the notes say that it means
-# nothing.
+# part them, however many sizes there are and however little noise. A fit returns something all the
+# same; the status and the notes say that it means nothing.
 
 # %%
-one_budget = budgets[1] == D
-blind = scaling.fit("chinchilla", {"N": np.tile(N[one_budget], 2), "D": np.tile(D[one_budget], 2),
-                                   "loss": np.tile(loss[one_budget], 2)})  # fmt: skip
+many_sizes = np.geomspace(3e3, 1e6, 12)
+one_budget = np.full_like(many_sizes, budgets[1])
+same_tokens = law(many_sizes, one_budget, **PLANTED) * np.exp(0.002 * rng.standard_normal(12))
+blind = scaling.fit("chinchilla", {"N": many_sizes, "D": one_budget, "loss": same_tokens})
 print(blind.status)
 for note in blind.notes:
     print("-", note)

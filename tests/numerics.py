@@ -9,7 +9,10 @@ Operators, accuracy of a float result against float64:
     ||actual - expected|| <= L2[dtype] * ||expected||
 
 16-bit results: the error may be at most 1.5 times that of a run in which every stage's operands are
-rounded to 16 bits and sums are kept in float32, and stays under a stated ceiling.
+rounded to 16 bits and sums are kept in float32, and stays under a stated ceiling. Where everything
+inside is float32 and only the result is rounded, every element is within one unit roundoff, so
+
+    ||actual - expected|| <= (UNIT_ROUNDOFF[dtype] + L2["float32"]) * ||expected||
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 RELATIVE = {"float32": 1e-5, "float64": 1e-12}
 L2 = {"float32": 1e-6, "float64": 1e-12}
 CAUSAL = {"float32": 1e-6, "float64": 1e-14}  # leak to the past over max |y|, by FFT
+UNIT_ROUNDOFF = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
 ROUNDED_RATIO = 1.5
 ROUNDED_CEILING = {"bfloat16": 2e-2, "float16": 2.5e-3}  # relative L2
 
@@ -58,3 +62,9 @@ def assert_rounded(actual, expected, rounded, dtype) -> None:
     error, allowed = relative_l2(actual, expected), relative_l2(rounded, expected)
     assert error <= ROUNDED_RATIO * allowed, f"error {error:.2e}, rounded run's {allowed:.2e}"
     assert error <= ROUNDED_CEILING[str(dtype)], f"error {error:.2e} above the ceiling ({dtype})"
+
+
+def assert_rounded_once(actual, expected, dtype) -> None:
+    """The rule for a 16-bit result of a float32 computation; `expected` is float64."""
+    error, allowed = relative_l2(actual, expected), UNIT_ROUNDOFF[str(dtype)] + L2["float32"]
+    assert error <= allowed, f"relative L2 error {error:.2e}, one rounding gives {allowed:.2e}"

@@ -24,9 +24,9 @@ LONG = 2048
 # Padding to the next 5-smooth size: equal at 13 (286, 1001), 1.1 to 2 times faster from 17 up,
 # 5 to 8 times for primes near 4K and 8K.
 ROUGH_PRIME = 13
-# Blocks of channels pay 1.3 to 2.5 times once every pass over the complex temporary faults its pages
-# in anew. Below that, small blocks pay 1.1 to 1.4 times in the half form; blocks of 256K, and the
-# real form in any blocks, cost up to 2 times.
+# Blocks of channels pay 1.3 to 2.5 times once every pass over the complex temporary faults its
+# pages in anew. Below that, small blocks pay 1.1 to 1.4 times in the half form; blocks of 256K, and
+# the real form in any blocks, cost up to 2 times.
 BLOCK_BYTES, MIN_BLOCKED_BYTES = 1 << 21, 1 << 24
 SMALL_BLOCK_BYTES, MIN_SMALL_BLOCKED_BYTES = 1 << 17, 1 << 20
 

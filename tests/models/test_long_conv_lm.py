@@ -19,7 +19,7 @@ from farwide.models import (
 def test_the_future_does_not_reach_the_past(kind):
     config = LongConvLMConfig(16, 2, sequence_length=64, filter=kind)
     model = long_conv_lm(config)
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     tokens = np.random.default_rng(0).integers(0, 256, (2, 64)).astype(np.int32)
     changed = tokens.copy()
     changed[:, 40:] = (changed[:, 40:] + 7) % 256
@@ -31,7 +31,7 @@ def test_the_future_does_not_reach_the_past(kind):
 def test_the_whole_past_reaches_the_present():
     """A wrong filter (too short, reversed) would cut this."""
     model = long_conv_lm(LongConvLMConfig(16, 1, sequence_length=64))
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     tokens = np.random.default_rng(0).integers(0, 256, (1, 64)).astype(np.int32)
     changed = tokens.copy()
     changed[:, 3] = (changed[:, 3] + 7) % 256
@@ -62,7 +62,7 @@ def test_flops_are_six_per_parameter_where_matrices_dominate():
 def test_initial_loss_is_the_uniform_one_at_every_width():
     for width in (16, 128):
         model = long_conv_lm(LongConvLMConfig(width, 2, sequence_length=64))
-        params = model.init(jax.random.key(1))
+        params = jax.jit(model.init)(jax.random.key(1))
         tokens = np.random.default_rng(1).integers(0, 256, (4, 65)).astype(np.int32)
         logits = model.apply(params, tokens[:, :-1])
         loss = -jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[:, 1:, None], -1).mean()
@@ -75,6 +75,6 @@ def test_wrong_shapes_and_options_are_named():
     with pytest.raises(ValueError, match="'hyena'"):
         LongConvLMConfig(8, 2, filter="hyena")  # type: ignore[arg-type]
     model = long_conv_lm(LongConvLMConfig(8, 1, sequence_length=32))
-    params = model.init(jax.random.key(0))
+    params = jax.eval_shape(model.init, jax.random.key(0))
     with pytest.raises(ValueError, match="tokens has length 31"):
         model.apply(params, jnp.zeros((1, 31), jnp.int32))

@@ -20,12 +20,16 @@ from farwide.training.optimizer import labels
 def first_update(width, **options):
     """The first Adam update of a gradient of ones: the label's factor, but for weight decay."""
     model = long_conv_lm(LongConvLMConfig(width, 1, sequence_length=32))
-    params = model.init(jax.random.key(0))
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), shapes)
     optimizer = make_optimizer(OptimizerConfig(**options), width)
-    updates, _ = optimizer.update(
-        jax.tree.map(jnp.ones_like, params), optimizer.init(params), params
-    )
-    return params, updates
+
+    @jax.jit
+    def update(params):
+        ones = jax.tree.map(jnp.ones_like, params)
+        return optimizer.update(ones, optimizer.init(params), params)[0]
+
+    return params, update(params)
 
 
 def test_hidden_matrices_scale_as_one_over_width_and_nothing_else_does():

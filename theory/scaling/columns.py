@@ -109,11 +109,11 @@ def _positive(name: str, values: Any) -> np.ndarray:
     return numbers
 
 
-def _check(name: str, numbers: np.ndarray, good: np.ndarray, accepted: str) -> None:
+def _check(name: str, numbers: np.ndarray, good: np.ndarray | np.bool, accepted: str) -> None:
     bad = np.argwhere(~good)
     if len(bad):
         row = tuple(int(i) for i in bad[0])
-        where = f"row {row[0]}" if len(row) == 1 else f"index {row}"
+        where = f", row {row[0]}" if len(row) == 1 else f", index {row}" if row else ""
         more = f" ({len(bad)} such values)" if len(bad) > 1 else ""
         value = numbers[tuple(bad[0])]
-        raise ValueError(f"column {name!r}, {where}: {value}{more}; every value must be {accepted}")
+        raise ValueError(f"column {name!r}{where}: {value}{more}; every value must be {accepted}")

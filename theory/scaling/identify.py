@@ -80,10 +80,16 @@ def notes(
     """
     kept = {name: column[weights > 0] for name, column in columns.items()}
     inseparable = _inseparable(form, problem, theta, active)
+    constant = [n for n, x in kept.items() if np.ptp(np.log(x)) < COLLINEAR]
+    if constant and not inseparable:  # what would be is at zero, but the design is what it is
+        terms = [t for t in form.terms if not set(constant).isdisjoint(t.powers)]
+        inseparable = [t.coefficient for t in terms]
+        inseparable += [
+            t.powers[n].removeprefix("-") for t in terms for n in constant if n in t.powers
+        ]
     out = []
     if inseparable:
-        names = _list(inseparable)
-        constant = [n for n, x in kept.items() if np.ptp(np.log(x)) < COLLINEAR]
+        names = _list(list(dict.fromkeys(inseparable)))
         pairs = _collinear(kept)
         few = [n for n, x in kept.items() if len(np.unique(x)) == 2]
         if constant:

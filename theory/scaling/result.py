@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from theory.scaling.columns import read_inputs
 from theory.scaling.form import Form
@@ -173,6 +173,6 @@ class Fit:
         """(replicates, draws) standard noise, stratified over the whole array."""
         total = replicates * -(-PREDICTION_DRAWS // replicates)
         levels = (np.arange(total) + 0.5) / total
-        quantiles = stats.norm.ppf(levels) if df is None else stats.t.ppf(levels, df)
+        quantiles = special.ndtri(levels) if df is None else special.stdtrit(df, levels)
         order = np.random.default_rng([self.seed, 1]).permutation(total)
         return np.asarray(quantiles)[order].reshape(replicates, -1)

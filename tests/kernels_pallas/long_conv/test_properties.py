@@ -15,18 +15,16 @@ from tests.numerics import CAUSAL, assert_close
 SHAPES = st.sampled_from(
     [
         (1, 1, 0, "causal"),
-        (33, 4, 3, "causal"),
         (64, 64, 0, "causal"),
         (75, 30, 20, "causal"),
         (97, 97, 50, "causal"),
         (90, 66, 0, "causal"),
         (75, 75, 0, "circular"),
-        (40, 7, 0, "circular"),
     ]
 )
 SEEDS = st.integers(0, 2**32 - 1)
 SPECTRUM = jax.jit(long_conv_spectrum, static_argnums=1, static_argnames="mode")
-CHECK = settings(max_examples=20, deadline=None, derandomize=True)
+CHECK = settings(max_examples=15, deadline=None, derandomize=True)
 
 
 def draw(shape, seed):

@@ -8,7 +8,7 @@ import pytest
 
 from kernels_pallas.long_conv.cases import Case
 from tests.kernels_pallas.long_conv.problems import cast, direct_sum, operands, run
-from tests.numerics import assert_accurate, assert_close, relative_l2
+from tests.numerics import assert_accurate, assert_close, assert_rounded_once
 
 CASES = 520
 LENGTHS = (1, 2, 3, 5, 8, 17, 31, 64, 65, 97, 127, 128, 150, 210, 255, 257, 509, 1000)
@@ -35,6 +35,17 @@ def random_case(rng: np.random.Generator) -> tuple[Case, str]:
     return case, str(rng.choice(["float32", "float32", "float64", "bfloat16", "float16"]))
 
 
+def well_conditioned(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same, with skip of the sign of k[:, 0].
+
+    At length 1 the result is (k + skip) x: where the two nearly cancel, rounding the operands alone
+    moves it by more than any tolerance relative to the result.
+    """
+    if "skip" in arrays:
+        arrays["skip"] = np.abs(arrays["skip"]) * np.sign(arrays["k"][:, 0])
+    return arrays
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(20))
 def test_sweep(block):
@@ -42,14 +53,13 @@ def test_sweep(block):
     for i in range(CASES // 20):
         case, dtype = random_case(rng)
         with jax.enable_x64(dtype == "float64"):
-            arrays = cast(operands(case, seed=i), dtype)
+            arrays = cast(well_conditioned(operands(case, seed=i)), dtype)
             y = run(case, arrays)
             assert str(y.dtype) == dtype
             y, arrays = np.asarray(y), {name: np.asarray(a) for name, a in arrays.items()}
         expected = direct_sum(case, arrays)
         if dtype in ("bfloat16", "float16"):  # float32 inside: one rounding, of the result
-            half_ulp = {"bfloat16": 2.0**-9, "float16": 2.0**-12}[dtype]
-            assert relative_l2(y, expected) <= 1.5 * half_ulp, case
+            assert_rounded_once(y, expected, dtype)
         else:
             assert_close(y, expected, dtype)
             assert_accurate(y, expected, dtype)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kernels_pallas import long_conv, short_conv
-from tests.numerics import assert_close, relative_l2
+from tests.numerics import assert_close, assert_rounded_once
 
 CASES = pytest.mark.parametrize(
     ("length", "taps", "causal", "layout", "with_bias"),
@@ -99,7 +99,7 @@ def test_16_bits_round_once(dtype, implementation):
     y = short_conv(**arrays, layout="BLC", implementation=implementation)
     exact = direct_sum({n: np.asarray(a, np.float64) for n, a in arrays.items()}, True, "BLC")
     assert y.dtype == jnp.dtype(dtype)
-    assert relative_l2(y, exact) <= 1.5 * {"bfloat16": 2.0**-9, "float16": 2.0**-12}[dtype]
+    assert_rounded_once(y, exact, dtype)
 
 
 def test_agrees_with_long_conv():

@@ -39,12 +39,15 @@ def objective(params, data, kind: str = "huber", delta: float = 1e-3) -> float:
     return float(np.sum(weight * rho))
 
 
-def scipy_minimum(data, kind: str = "huber", delta: float = 1e-3, density: int = 3) -> float:
+def scipy_minimum(
+    data, kind: str = "huber", delta: float = 1e-3, density: int = 3, steps: int = 300
+) -> float:
     """Least objective over a grid of starts, L-BFGS-B in (log E, log A, log B, alpha, beta).
 
     The protocol of Hoffmann et al. (2022) and Besiroglu et al. (2024) with an analytic gradient,
     the sum rather than the mean of the loss scaled up so that its tolerances bite, and a restart
-    from the two best ends. `density` is the number of nodes a parameter.
+    from the two best ends. `density` is the number of nodes a parameter, `steps` the
+    most iterations from a start.
     """
     log_n, log_d, log_y = (np.log(np.asarray(data[c], float)) for c in ("N", "D", "loss"))
     weight = np.asarray(data.get("weight", np.ones_like(log_y)))
@@ -72,7 +75,7 @@ def scipy_minimum(data, kind: str = "huber", delta: float = 1e-3, density: int =
     coefficients = np.linspace(-3.0, 0.0, density)
     exponents = np.linspace(0.1, 1.0, density)
     grid = itertools.product(coefficients, coefficients, coefficients, exponents, exponents)
-    options = {"ftol": 1e-16, "gtol": 1e-12, "maxiter": 2000, "maxfun": 20000, "maxcor": 30}
+    options = {"ftol": 1e-16, "gtol": 1e-12, "maxiter": steps, "maxfun": 20000, "maxcor": 30}
     ends = []
     for start in grid:
         end = optimize.minimize(
@@ -85,7 +88,7 @@ def scipy_minimum(data, kind: str = "huber", delta: float = 1e-3, density: int =
             x,
             method="Nelder-Mead",
             bounds=bounds,
-            options={"xatol": 1e-12, "fatol": 1e-12, "maxiter": 2000, "maxfev": 2000},
+            options={"xatol": 1e-12, "fatol": 1e-12, "maxiter": 5 * steps, "maxfev": 5 * steps},
         )
         ends.append((min(end.fun, value), end.x))
     return min(value for value, _ in ends) / 1e6

@@ -40,11 +40,11 @@ def test_replicates_are_finite_and_counted(fit):
 
 def test_a_replicate_is_the_fit_of_its_rows():
     """Replicates solved in the batch against the same rows fitted one set at a time."""
-    data = chinchilla(48, 1, 0.01, small=True)
+    data = chinchilla(32, 1, 0.01)
     fit = scaling.fit("chinchilla", data, bootstrap=3, seed=1)
     rng = np.random.default_rng([1, 0])
-    order = np.lexsort((np.zeros(48), np.ones(48), data["loss"], data["N"], data["D"]))
-    weights = rng.multinomial(48, np.full(48, 1 / 48), size=3)
+    order = np.lexsort((np.zeros(32), np.ones(32), data["loss"], data["N"], data["D"]))
+    weights = rng.multinomial(32, np.full(32, 1 / 32), size=3)
     assert fit.bootstrap is not None
     for i, counts in enumerate(weights):
         rows = {name: np.repeat(column[order], counts) for name, column in data.items()}

@@ -69,6 +69,8 @@ def test_predict_names_the_bad_column():
     fit = scaling.fit("m1", {"x": x, "y": 1 / x})
     with pytest.raises(ValueError, match=r"column 'x', row 1: -2\.0"):
         fit.predict({"x": [1.0, -2.0]})
+    with pytest.raises(ValueError, match=r"column 'x': -2\.0"):
+        fit.predict({"x": -2.0})
     with pytest.raises(ValueError, match="column 'x' is missing"):
         fit.predict({"z": 1.0})
 

@@ -38,7 +38,7 @@ def test_the_loss_follows_the_published_power_of_compute():
 
 
 def test_the_band_holds_the_frontier_and_the_truth():
-    fit = scaling.fit("chinchilla", chinchilla(60, 0, 0.005, small=True), bootstrap=80)
+    fit = scaling.fit("chinchilla", chinchilla(32, 0, 0.005, small=True), bootstrap=80)
     C = np.array([1e11, 1e12])
     low, high = scaling.frontier_interval(fit, C, level=0.98)
     for best in (scaling.frontier(fit, C), scaling.frontier(SMALL, C)):

@@ -38,6 +38,15 @@ def test_one_model_size():
     assert fit.notes[0] == "all runs share one N (100000): E, A and alpha cannot be separated"
 
 
+def test_one_dataset_size_that_the_law_does_without():
+    """E and B end at zero, so their sum is told; the design is reported all the same."""
+    loss = 30 * N**-0.3 - 0.05
+    fit = scaling.fit("chinchilla", {"N": N, "D": np.full(24, 1e6), "loss": loss})
+    assert (fit.params["E"], fit.params["B"]) == (0.0, 0.0)
+    assert fit.status == "unidentifiable"
+    assert fit.notes[0] == "all runs share one D (1e+06): B and beta cannot be separated"
+
+
 def test_two_dataset_sizes():
     fit = scaling.fit("chinchilla", runs(N, np.where(np.arange(24) % 2, 1e5, 1e6), 0.0))
     assert fit.status == "unidentifiable"
