@@ -149,7 +149,11 @@ def show(name: str, entry: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.long_conv", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.long_conv",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
     parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the JSON file")
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds a case")

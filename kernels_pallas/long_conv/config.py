@@ -5,30 +5,33 @@ half     one complex FFT of at least `length` points, twisted by D (see docs/lon
 real     one real FFT of at least length + taps - 1 points, where that costs less than `half`;
          and every circular convolution, at `length`
 
-The thresholds are medians of float32 runs on 2 CPU cores, JAX 0.10.2.
+The thresholds are medians in float32 on 2 CPU cores, JAX 0.10.2, from
+`python -m benchmarks.long_conv_forms` (benchmarks/results/cpu-2/long_conv_forms.json).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# Forward: 64 shifts take 0.3 to 0.65 of a transform from length 256 to 16K.
-SHIFT_TAPS = 64
-# Derivative: each tap's is a reduction of its own. 8 taps cost what a transform does, 32 cost 4
-# (length 1K) to 9 times (16K) as much.
+# Forward, length 256 to 16K: 32 shifts take 0.3 to 0.5 of the best transform, 64 take 0.8 to 1.2.
+SHIFT_TAPS = 32
+# Forward and backward: each tap's derivative is a reduction of its own. 8 taps take 0.8 to 0.9 of
+# the best transform, 16 already 1.8 to 4, 32 take 5 to 10.
 SHIFT_TAPS_DIFFERENTIATED = 8
-# A real transform this many times the half-length one costs the same, forward and backward: 0.9 to
-# 1.0 of it at 1.5 (length 1K); 0.75 to 0.95 at 1.75 (4K to 64K).
+# The real transform against the half-length one, forward and backward: 0.8 to 1.0 of its time at
+# 1.5 times its size (length 256 and 1K), 0.7 to 0.8 at 1.75 times its size (4K and 16K).
 REAL_OVER_HALF_SHORT, REAL_OVER_HALF_LONG = 1.5, 1.8
 LONG = 2048
-# Padding to the next 5-smooth size: equal at 13 (286, 1001), 1.1 to 2 times faster from 17 up,
-# 5 to 8 times for primes near 4K and 8K.
+# Padding to the next 5-smooth size, by largest prime factor: no gain at 13 (1001), 0.7 to 1.2 times
+# as fast at 17 to 23 below length 400, 2 times at 17017, 1.8 to 10 times for primes.
 ROUGH_PRIME = 13
-# Blocks of channels pay 1.3 to 2.5 times once every pass over the complex temporary faults its
-# pages in anew. Below that, small blocks pay 1.1 to 1.4 times in the half form; blocks of 256K, and
-# the real form in any blocks, cost up to 2 times.
+# Blocks of channels, forward: 1.25 to 2.2 times as fast once every pass over the complex temporary
+# faults its pages in anew, except in the real form at the longest sizes, which they slow down.
+# Below that, blocks of 128K in the half form are 0.96 to 1.3 times as fast; blocks of 256K are down
+# to 0.6, and the real form gains nothing.
 BLOCK_BYTES, MIN_BLOCKED_BYTES = 1 << 21, 1 << 24
 SMALL_BLOCK_BYTES, MIN_SMALL_BLOCKED_BYTES = 1 << 17, 1 << 20
+LONGEST_BLOCKED_REAL = 1 << 16
 
 
 class Plan(NamedTuple):
@@ -72,9 +75,11 @@ def channel_block(form: str, batch: int, channels: int, size: int, itemsize: int
       itemsize: bytes of one complex number.
     """
     row = max(batch, 1) * size * itemsize
+    if form == "real" and (size > LONGEST_BLOCKED_REAL or row * channels < MIN_BLOCKED_BYTES):
+        return max(channels, 1)
     if row * channels >= MIN_BLOCKED_BYTES:
         most = max(1, BLOCK_BYTES // row)
-    elif form == "half" and row * channels >= MIN_SMALL_BLOCKED_BYTES and row <= SMALL_BLOCK_BYTES:
+    elif row * channels >= MIN_SMALL_BLOCKED_BYTES and row <= SMALL_BLOCK_BYTES:
         most = SMALL_BLOCK_BYTES // row
     else:
         return max(channels, 1)

@@ -43,8 +43,8 @@ def test_forms():
     assert config.plan(4096, 2048, 0, "causal") == ("real", 6144)
     assert config.use_shifts(8, 0, differentiated=True)
     assert not config.use_shifts(8, 1, differentiated=True)
-    assert config.use_shifts(32, 32, differentiated=False)
-    assert not config.use_shifts(64, 1, differentiated=False)
+    assert config.use_shifts(20, 12, differentiated=False)
+    assert not config.use_shifts(32, 1, differentiated=False)
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,5 @@ def test_small_problems_take_small_blocks_or_none():
     assert config.channel_block("real", 8, 64, 256, 8) == 64
     assert config.channel_block("half", 4, 16, 256, 8) == 16
     assert config.channel_block("half", 2, 32, 16384, 8) == 32
+    assert config.channel_block("real", 2, 64, 98304, 8) == 64
     assert config.channel_block("half", 0, 0, 256, 8) == 1

@@ -43,6 +43,7 @@ def test_a_resample_of_small_data_against_scipy():
     assert_never_worse(resampled(chinchilla(22, 12, 0.01, small=True), 0), "huber", density=2)
 
 
+@pytest.mark.slow
 def test_real_runs_of_the_chinchilla_package():
     table = np.genfromtxt(logs("chinchilla_package_runs.csv"), delimiter=",", names=True)
     data = {name: table[name] for name in ("N", "D", "loss")}

@@ -1,0 +1,141 @@
+"""The forms of the XLA long convolution against one another: where config.py has its thresholds.
+
+    python -m benchmarks.long_conv_forms [--out DIR] [--rounds N]
+
+Question: from how many taps, at which lengths and on how much memory does each form pay? Three
+tables, float32: `taps` (shift-and-add, real FFT, half-length FFT), `sizes` (transforming at a rough
+length or padding it to a smooth one), `blocks` (channels a block against no blocks, forward). About
+2 minutes on 2 CPU cores. Writes OUT/<device>/long_conv_forms.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import timing
+from kernels_pallas.long_conv import config, spectrum, xla
+
+TAPS_AT = ((256, 8, 64), (1024, 8, 64), (4096, 4, 32), (16384, 2, 32))  # length, batch, channels
+SIZES = (253, 255, 286, 323, 509, 1001, 1021, 4083, 4093, 4094, 8191, 17017)
+BLOCKS_AT = (
+    *((256, 8, 64), (256, 8, 256), (256, 64, 64), (1024, 8, 64), (1024, 8, 128), (1024, 32, 128)),
+    *((4096, 4, 32), (4096, 8, 128), (16384, 2, 32), (16384, 4, 128), (65536, 2, 16)),
+    (65536, 2, 64),
+)
+
+
+def normal(*shape: int) -> jax.Array:
+    """Standard normal float32 numbers."""
+    return jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
+
+
+def transformed(form: str, size: int, block: int | None = None) -> Callable:
+    """(u, k) -> y by one form at one size, in blocks of channels or in one piece."""
+    forward = spectrum.half_fft if form == "half" else spectrum.real_fft
+    plain = partial(xla._plain, form, size)
+    apply = plain if block is None else partial(xla._blocked, plain, block)
+    return lambda u, k: apply(u, forward(k, size))
+
+
+def shifted(u: jax.Array, k: jax.Array) -> jax.Array:
+    """(u, k) -> y by shift-and-add."""
+    return xla.shifts("causal", 2, u, k, None)
+
+
+def medians(functions: dict[str, Callable], u: jax.Array, k: jax.Array, rounds: int, label: str):
+    """Median ms of each function, forward or forward+backward."""
+
+    def compiled(function: Callable) -> Callable[[], Any]:
+        def both(u: jax.Array, k: jax.Array) -> Any:
+            y, pull = jax.vjp(function, u, k)
+            return y, pull(u)
+
+        jitted = jax.jit(function if label == "forward" else both)
+        return lambda: jitted(u, k)
+
+    seconds = timing.alternate({n: compiled(f) for n, f in functions.items()}, rounds=rounds)
+    rows = timing.summarise(seconds, next(iter(seconds)))
+    row = {name: round(values["median_ms"], 3) for name, values in rows.items()}
+    print(tuple(u.shape), tuple(k.shape), label, row, flush=True)
+    return row
+
+
+def taps_table(rounds: int) -> list[dict[str, Any]]:
+    """Each form at each number of taps."""
+    rows = []
+    for length, batch, channels in TAPS_AT:
+        u = normal(batch, channels, length)
+        for taps in (4, 8, 16, 32, 64, 128, length // 2, 3 * length // 4, length):
+            k = normal(channels, taps)
+            real = config.smooth_size(length + taps - 1)
+            functions = {"half": transformed("half", length), "real": transformed("real", real)}
+            if taps <= 64:
+                functions["shifts"] = shifted
+            row: dict[str, Any] = {"length": length, "taps": taps, "real_over_half": real / length}
+            for label in ("forward", "forward+backward"):
+                row[label] = medians(functions, u, k, rounds, label)
+            rows.append(row)
+    return rows
+
+
+def sizes_table(rounds: int) -> list[dict[str, Any]]:
+    """A rough length as it is, and padded to a smooth one."""
+    rows = []
+    for length in SIZES:
+        u, k, padded = normal(4, 32, length), normal(32, length), config.smooth_size(length)
+        functions = {"as is": transformed("half", length), "padded": transformed("half", padded)}
+        row: dict[str, Any] = {"length": length, "padded": padded}
+        for label in ("forward", "forward+backward"):
+            row[label] = medians(functions, u, k, rounds, label)
+        rows.append(row)
+    return rows
+
+
+def blocks_table(rounds: int) -> list[dict[str, Any]]:
+    """No blocks, and blocks whose complex temporary is 128K, 256K or 2M."""
+    rows = []
+    for length, batch, channels in BLOCKS_AT:
+        u = normal(batch, channels, length)
+        for form, size, taps in (("half", length, length), ("real", 3 * length // 2, length // 2)):
+            functions = {"whole": transformed(form, size)}
+            for target in (1 << 17, 1 << 18, 1 << 21):
+                block = min(channels, target // (batch * size * 8))
+                block = 1 << (block.bit_length() - 1) if block else 0
+                if 0 < block < channels:
+                    functions[f"{target >> 10}K"] = transformed(form, size, block)
+            row = medians(functions, u, normal(channels, taps), rounds, "forward")
+            total = batch * channels * size * 8 / 2**20
+            rows.append({"length": length, "form": form, "total_mb": total, "forward": row})
+    return rows
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the benchmark from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.long_conv_forms",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the JSON file")
+    parser.add_argument("--rounds", type=int, default=7, help="measured rounds a row")
+    options = parser.parse_args(argv)
+    tables = {
+        "taps": taps_table(options.rounds),
+        "sizes": sizes_table(options.rounds),
+        "blocks": blocks_table(options.rounds),
+    }
+    command = f"python -m benchmarks.long_conv_forms --rounds {options.rounds}"
+    result = {"provenance": timing.provenance(command), "unit": "ms, median", **tables}
+    print("wrote", timing.write("long_conv_forms", result, options.out))
+
+
+if __name__ == "__main__":
+    main()
