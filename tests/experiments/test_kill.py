@@ -48,9 +48,7 @@ def final_parameters(folder: Path):
     found = {}
     for config in [*fitted, held_out]:
         optimizer = make_optimizer(config.optimizer, config.model.width)
-        like = jax.eval_shape(
-            make_init(long_conv_lm(config.model), optimizer), jax.random.key(0)
-        )
+        like = jax.eval_shape(make_init(long_conv_lm(config.model), optimizer), jax.random.key(0))
         with Checkpoints(folder / "train" / config.name / "checkpoints") as checkpoints:
             restored = checkpoints.restore(like)
         assert restored is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 from matplotlib import ticker
@@ -114,7 +115,8 @@ def _title(values: dict[str, np.ndarray], dropped: int) -> str:
     best, pair = 0.0, None
     for a, b in itertools.combinations(values, 2):
         if np.ptp(values[a]) > 0 and np.ptp(values[b]) > 0:
-            rank = float(stats.spearmanr(values[a], values[b]).statistic)
+            correlation: Any = stats.spearmanr(values[a], values[b])
+            rank = float(correlation.statistic)
             if abs(rank) > abs(best):
                 best, pair = rank, (a, b)
     n = len(next(iter(values.values())))

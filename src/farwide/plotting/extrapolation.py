@@ -45,7 +45,7 @@ def extrapolation(
     narrow = style.is_narrow(width)
     figure = style.new_figure(width, 3.9 if not narrow else 6.9)
     shape = (2, 1) if narrow else (1, 2)
-    ratios = {"height_ratios": [1, 1]} if narrow else {"width_ratios": [1, 1.25]}
+    ratios: Any = {"height_ratios": [1, 1]} if narrow else {"width_ratios": [1, 1.25]}
     left, right = figure.subplots(*shape, **ratios)
     predicted = np.asarray(law.predict({"N": points.N, "D": points.D}))
     _diagonal(left, points, predicted, held_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def trends(points: Points, law: scaling.Fit) -> list[Trend]:
     residuals = 100 * np.asarray(law.residuals)
     for name, values in axes_of(points).items():
         if len(np.unique(values)) >= 3 and len(values) >= 4:
-            line = stats.linregress(np.log10(values), residuals)
+            line: Any = stats.linregress(np.log10(values), residuals)
             found.append(Trend(name, float(line.slope), min(1.0, 4 * float(line.pvalue))))
     return found
 
@@ -114,7 +114,8 @@ def residuals(
                 mew=0.8,
                 zorder=4,
             )
-        low, high = (f([*values, *([extra[name]] if extra else [])]) for f in (min, max))
+        shown = np.array([*values, *([extra[name]] if extra else [])])
+        low, high = float(shown.min()), float(shown.max())
         pad = max((high / low) ** 0.07, 1.12)
         ax.set_xlim(low / pad, high * pad)
         style.log_axis(ax, "x", text=style.power_of_ten if name == "C" else style.si, ticks=4)

@@ -34,7 +34,7 @@ HELD_OUT = "#d9570a"  # orange, for the held-out run and nothing else
 ACCENT = "#2c5d8f"
 BAND = "#b9cbe0"
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib types the keys one by one
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same glyphs everywhere
     "font.size": 9.0,
     "mathtext.fontset": "dejavusans",
@@ -121,7 +121,7 @@ def is_narrow(width: float) -> bool:
     return width < 6.0
 
 
-def size_colours(sizes: Sequence[float] | np.ndarray) -> dict[float, tuple[float, ...]]:
+def size_colours(sizes: Sequence[float] | np.ndarray) -> dict[float, Any]:
     """A colour for each model size: viridis along log N, without its pale yellow end."""
     ordered = sorted({float(n) for n in sizes})
     if not ordered:

@@ -39,7 +39,7 @@ def estimate(value: float, low: float | None, high: float | None) -> tuple[str, 
     """
     if low is None or high is None:
         return scientific(value, 4), ""
-    if low > 0 and high / low > 10 or max(abs(value), abs(low), abs(high)) >= 1e4:
+    if (low > 0 and high / low > 10) or max(abs(value), abs(low), abs(high)) >= 1e4:
         return scientific(value, 2), f"{scientific(low, 2)} to {scientific(high, 2)}"
     decimals = min(4, digits_for((high - low) / 2))
     return fixed(value, decimals), f"{fixed(low, decimals)} to {fixed(high, decimals)}"
