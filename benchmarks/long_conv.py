@@ -1,16 +1,18 @@
 """Long convolution against FFT convolution padded to 2N in jnp, SciPy, and PyTorch where present.
 
-    python -m benchmarks.long_conv [--quick] [--out DIR] [--rounds N] [--only NAME ...]
-                                   [--torch-threads N]
-
 Question: what does the XLA path gain on this machine over what one would write by hand? Forward and
-forward plus backward (gradients of u and k, and of skip and gates where the case has them; SciPy
-forward only) on `kernels_pallas.long_conv.cases.BENCHMARKS`, float32. About 3 minutes on 2 CPU
-cores, 30 s with --quick. FFTs on CPU are single-threaded in JAX and SciPy; PyTorch gets one thread
-too unless told otherwise, since its idle workers spin and would slow down whoever runs next. Times
-at N <= 1K depend on the heap; to fix it for everybody set, before the start,
+    forward plus backward (gradients of u and k, and of skip and gates where the case has them;
+    SciPy forward only) on `kernels_pallas.long_conv.cases.BENCHMARKS`, float32.
+Command: `python -m benchmarks.long_conv [--quick] [--out DIR] [--rounds N] [--only NAME ...]
+    [--torch-threads N]`
+Time: about 3 minutes on 2 CPU cores, 30 s with --quick.
+Expected result: OUT/<device>/long_conv.json (OUT is benchmarks/results unless given), and a table
+    in which ours is the fastest or near it; docs/long_conv.md says where it is not.
+
+FFTs on CPU are single-threaded in JAX and SciPy; PyTorch gets one thread too unless told otherwise,
+since its idle workers spin and would slow down whoever runs next. Times at N <= 1K depend on the
+heap; to fix it for everybody set, before the start,
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456
-Writes OUT/<device>/long_conv.json; OUT is benchmarks/results unless given.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """The forms of the XLA long convolution against one another: where config.py has its thresholds.
 
-    python -m benchmarks.long_conv_forms [--out DIR] [--rounds N]
-
 Question: from how many taps, at which lengths and on how much memory does each form pay? Three
-tables, float32: `taps` (shift-and-add, real FFT, half-length FFT), `sizes` (transforming at a rough
-length or padding it to a smooth one), `blocks` (channels a block against no blocks, forward). About
-2 minutes on 2 CPU cores. Writes OUT/<device>/long_conv_forms.json.
+    tables, float32: `taps` (shift-and-add, real FFT, half-length FFT), `sizes` (transforming at a
+    rough length or padding it to a smooth one), `blocks` (channels a block against no blocks,
+    forward).
+Command: `python -m benchmarks.long_conv_forms [--out DIR] [--rounds N]`
+Time: about 2 minutes on 2 CPU cores.
+Expected result: OUT/<device>/long_conv_forms.json, and crossings near the thresholds in
+    kernels_pallas/long_conv/config.py.
 """
 
 from __future__ import annotations
