@@ -246,7 +246,7 @@ def _print_outcome(
 
     held_out = Table(title=f"Held-out run {prediction.run}, nats per byte")
     interval = f"{prediction.level:.0%} interval"
-    for column in ("predicted", interval, "measured", "predicted / measured - 1", "verdict"):
+    for column in ("predicted", interval, "measured", "off by", "verdict"):
         held_out.add_column(column, justify="right")
     measured = outcome["validation_loss"]
     if outcome["status"] != "finished":

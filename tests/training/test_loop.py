@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -113,7 +115,7 @@ def test_resuming_from_any_checkpoint_gives_the_same_bits(
         log.write('{"schema": 1, "run": "torn')
     train(CONFIG, corpus, trainer, tmp_path, environment=environment, checkpoint_seconds=0.0)
     assert without_times(tmp_path) == without_times(finished)
-    like = trainer.init(np_key())
+    like = trainer.init(jax.random.key(0))
     states = []
     for folder in (tmp_path, finished):
         with Checkpoints(folder / "checkpoints") as checkpoints:
@@ -121,16 +123,8 @@ def test_resuming_from_any_checkpoint_gives_the_same_bits(
         assert restored is not None
         assert restored.facts["windows"] == CONFIG.steps * CONFIG.batch_size
         states.append(restored.state)
-    import jax
-
     for a, b in zip(*map(jax.tree.leaves, states), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def np_key():
-    import jax
-
-    return jax.random.key(0)
 
 
 def test_another_configuration_in_the_same_folder_is_refused(
@@ -172,3 +166,14 @@ def test_bad_budgets_are_named():
         replace(CONFIG, tokens=63)
     with pytest.raises(ValueError, match="batch_size is 0"):
         replace(CONFIG, batch_size=0, tokens=64)
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_once_there_is_room(
+    tmp_path, finished, corpus, trainer, environment, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=200_000))
+        with pytest.raises(OSError, match=r"0\.2 MB are free on this disk and 1\.\d MB are needed"):
+            train(CONFIG, corpus, trainer, tmp_path, environment=environment)
+    train(CONFIG, corpus, trainer, tmp_path, environment=environment)
+    assert without_times(tmp_path) == without_times(finished)

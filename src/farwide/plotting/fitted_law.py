@@ -127,8 +127,8 @@ def shade_beyond(ax: Axes, start: float, end: float) -> None:
     """Shade what lies beyond the fitted runs and name it."""
     ax.axvspan(start, end, color=style.SHADE, lw=0, zorder=0)
     ax.annotate(
-        "extrapolation", (start, 1.0), xycoords=("data", "axes fraction"), xytext=(5, -4),
-        textcoords="offset points", va="top", ha="left", color=style.MUTED, fontsize=8,
+        "extrapolation", (end, 1.0), xycoords=("data", "axes fraction"), xytext=(-4, -4),
+        textcoords="offset points", va="top", ha="right", color=style.MUTED, fontsize=8,
     )  # fmt: skip
 
 

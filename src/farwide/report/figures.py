@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from farwide import plotting
-from farwide.plotting import NARROW, WIDE
 from farwide.report.sweep import Sweep, curves, held_out, points
 
 Draw = Callable[[float], Figure]  # width in inches -> figure
@@ -22,6 +21,13 @@ class Panel:
     caption: str
     draw: Draw | None
     missing: str = ""  # why there is nothing to draw
+
+
+_FRONTIER = (
+    " The dots are the ends that were fitted. The dashed line is the lowest loss that the law "
+    "allows at each compute, in closed form. It speaks of runs whose learning rate has come down, "
+    "so curves lie above it until their end."
+)
 
 
 def panels(sweep: Sweep) -> list[Panel]:
@@ -45,10 +51,7 @@ def panels(sweep: Sweep) -> list[Panel]:
         ),
         Panel(
             "loss_vs_compute",
-            "Validation loss along training, against C = 6ND; the dots are the ends that were "
-            "fitted. The dashed line is the lowest loss that the law allows at each compute, in "
-            "closed form. It speaks of runs whose learning rate has come down, so curves lie above "
-            "it until their end.",
+            "Validation loss along training, against C = 6ND." + (_FRONTIER if law else ""),
             (
                 lambda width: plotting.loss_vs_compute(
                     logs, dots, law, held, parameters=counted, width=width
@@ -134,6 +137,3 @@ def panels(sweep: Sweep) -> list[Panel]:
         )
     )
     return found
-
-
-WIDTHS = {"wide": WIDE, "narrow": NARROW}

@@ -86,7 +86,8 @@ def render(sweep: Sweep, pictures: list[Picture], drawn: list[str]) -> str:
         question=str(sweep.description.get("question", "")),
         verdict=verdict(sweep),
         cards=_cards(sweep),
-        pictures=pictures,
+        pictures=[picture for picture in pictures if not picture.missing],
+        missing=_missing(pictures),
         estimates=tables.estimates(sweep),
         exponents=tables.exponents(sweep),
         fit=sweep.runs_fit.fit if sweep.runs_fit else None,
@@ -102,6 +103,7 @@ def render(sweep: Sweep, pictures: list[Picture], drawn: list[str]) -> str:
 
 def _picture(panel: Panel, directory: Path) -> Picture:
     if panel.draw is None:
+        (directory / f"{panel.name}.png").unlink(missing_ok=True)  # of an earlier report
         return Picture(panel.name, "", "", Markup(""), Markup(""), panel.missing)
     wide, narrow = panel.draw(WIDE), panel.draw(NARROW)
     png = plotting.to_png(wide)
@@ -115,6 +117,15 @@ def _picture(panel: Panel, directory: Path) -> Picture:
         narrow=_inline(narrow, f"{panel.name}-narrow", title),
         missing="",
     )
+
+
+def _missing(pictures: list[Picture]) -> list[tuple[str, str]]:
+    """(figures, why they are not there), those of one reason together."""
+    names: dict[str, list[str]] = {}
+    for picture in pictures:
+        if picture.missing:
+            names.setdefault(picture.missing, []).append(picture.name.replace("_", " "))
+    return [(", ".join(group), reason) for reason, group in names.items()]
 
 
 def _inline(figure, prefix: str, title: str) -> Markup:
@@ -194,7 +205,7 @@ def _method(sweep: Sweep) -> list[str]:
     fit = fitted.fit
     objective = objective_name(fit)
     text.append(
-        f"The law L = E + A/N^α + B/D^β minimises the {objective}; its value at the minimum is "
+        f"The law minimises the {objective}; its value at the minimum is "
         f"{numbers.scientific(fit.objective)}. Status: {fit.status}."
     )
     text.append(f"Noise: {fitted.noise.sentence}.")

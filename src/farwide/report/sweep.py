@@ -48,11 +48,11 @@ class Sweep:
 
     @property
     def planned(self) -> int | None:
-        """How many runs the sweep is to have, where sweep.json says so."""
+        """How many runs the sweep is to have, where sweep.json says so; no fewer than there are."""
         fitted = self.description.get("fitted")
         if not isinstance(fitted, list):
             return None
-        return len(fitted) + (self.description.get("held_out") is not None)
+        return max(len(fitted) + (self.description.get("held_out") is not None), len(self.runs))
 
     @property
     def finished(self) -> int:

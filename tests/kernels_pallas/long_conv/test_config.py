@@ -54,7 +54,9 @@ def test_blocks_divide_the_channels(batch, channels, size):
     for form in ("half", "real"):
         block = config.channel_block(form, batch, channels, size, 8)
         assert channels % block == 0
-        assert block == 1 or block * batch * size * 8 <= config.BLOCK_BYTES
+        whole = form == "real" and size > config.LONGEST_BLOCKED_REAL
+        assert (block == channels) == whole
+        assert whole or block == 1 or block * batch * size * 8 <= config.BLOCK_BYTES
 
 
 def test_small_problems_take_small_blocks_or_none():
