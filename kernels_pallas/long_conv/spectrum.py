@@ -10,6 +10,8 @@ docs/long_conv.md. The taps can be read back from either, see `taps_of`.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import jax
@@ -78,24 +80,38 @@ def half_fft(x: Array, size: int) -> Array:
     cos, sin = twiddle(size, x.dtype)
     n = x.shape[-1]
     z = lax.complex(x * cos[:n], -x * sin[:n])
-    return jnp.fft.fft(z, size)
+    return _rows(lambda rows: jnp.fft.fft(rows, size), z)
 
 
 def half_ifft(z: Array, size: int, length: int) -> Array:
     """Re(conj(D) IFFT(z)), the first `length` of `size` points."""
     cos, sin = twiddle(size, z.real.dtype)
-    w = jnp.fft.ifft(z)[..., :length]
+    w = _rows(jnp.fft.ifft, z)[..., :length]
     return cos[:length] * w.real - sin[:length] * w.imag
 
 
 def real_fft(x: Array, size: int) -> Array:
     """The real FFT of `size` points, for x of at most `size` points."""
-    return jnp.fft.rfft(x, size)
+    return _rows(lambda rows: jnp.fft.rfft(rows, size), x)
 
 
 def real_ifft(z: Array, size: int, length: int) -> Array:
     """The first `length` points of the real inverse FFT of `size` points."""
-    return jnp.fft.irfft(z, size)[..., :length]
+    return _rows(lambda rows: jnp.fft.irfft(rows, size), z)[..., :length]
+
+
+def _rows(fft: Callable[[Array], Array], z: Array) -> Array:
+    """`fft` over the last axis; before JAX 0.12, of z flattened to a matrix.
+
+    There, a jit over sharded arrays gathers the operand of an FFT, and on CPU the gathered array
+    may have a memory layout that the FFT rejects (an internal RET_CHECK failure; a bare
+    jnp.fft.rfft meets it too). A matrix keeps its layout. From 0.12 on an FFT is partitioned over
+    its other axes, which flattening would prevent.
+    """
+    if jax.__version_info__ >= (0, 12):
+        return fft(z)
+    rows = fft(z.reshape(math.prod(z.shape[:-1]), z.shape[-1]))
+    return rows.reshape(*z.shape[:-1], rows.shape[-1])
 
 
 def twiddle(size: int, dtype: jnp.dtype) -> tuple[Array, Array]:

@@ -118,7 +118,9 @@ def residuals(
         low, high = float(shown.min()), float(shown.max())
         pad = max((high / low) ** 0.07, 1.12)
         ax.set_xlim(low / pad, high * pad)
-        style.log_axis(ax, "x", text=style.power_of_ten if name == "C" else style.si, ticks=4)
+        style.log_axis(
+            ax, "x", text=style.power_of_ten if name == "C" else style.si, ticks=3 if narrow else 4
+        )
         ax.set_xlabel(labels[name])
     every = [*percent, outcome, 0.0]
     if seed_noise is not None:

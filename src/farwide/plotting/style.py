@@ -176,7 +176,7 @@ def log_axis(ax: Axes, which: str, *, text: Callable[[float], str] = si, ticks: 
     decades = np.log10(high / low)
     if decades > 1.6:
         candidates = _log_ticks(low, high, (1.0,))
-        if len(candidates) < 3:
+        if len(candidates) < min(3, ticks - 1):
             candidates = _log_ticks(low, high, (1.0, 3.0))
         candidates = candidates[:: int(np.ceil(len(candidates) / (ticks + 1)))]
     elif decades > 0.55:

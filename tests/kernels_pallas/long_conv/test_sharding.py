@@ -51,9 +51,6 @@ for taps in (50, 20):  # half-length; shifts forward, FFT backward
         for mine, theirs in zip(ours, slopes):
             assert_close(mine, theirs)
 
-        placed = [jax.device_put(a, NamedSharding(mesh, s)) for a, s in zip(args, specs)]
-        auto = jax.jit(conv)
-        assert_close(auto(*placed), expected)
 
     split = lambda a: a.reshape(a.shape[0], 4, 2, *a.shape[2:]).swapaxes(0, 1)
     rows = lambda a: a.reshape(4, 2, *a.shape[1:])
@@ -61,6 +58,27 @@ for taps in (50, 20):  # half-length; shifts forward, FFT backward
     assert_close(y.swapaxes(0, 1).reshape(expected.shape), expected)
     y = jax.pmap(conv, in_axes=(0, None, None, 0))(args[0][:, None], *args[1:3], args[3][:, None])
     assert_close(y[:, 0], expected)
+
+# jit over arrays that carry their sharding, values and gradients, in both layouts
+for taps in (50, 42):
+    u, k, weight = normal(4, 8, 50), normal(8, taps), normal(4, 8, 50)
+    for layout, channels in (("BCL", P(None, "x")), ("BLC", P(None, None, "x"))):
+        order = (0, 1, 2) if layout == "BCL" else (0, 2, 1)
+        signals = u.transpose(order), weight.transpose(order)
+        apply = lambda u, k: long_conv(u, k, layout=layout)
+        slopes = jax.grad(lambda u, k, w: (w * apply(u, k)).sum(), argnums=(0, 1))
+        expected, expected_slopes = apply(signals[0], k), slopes(signals[0], k, signals[1])
+        for spec, k_spec in ((channels, P("x")), (P("x"), P())):
+            place = lambda a, s: jax.device_put(a, NamedSharding(mesh, s))
+            u_placed, w_placed = (place(s, spec) for s in signals)
+            k_placed = place(k, k_spec)
+            assert_close(jax.jit(apply)(u_placed, k_placed), expected)
+            ours = jax.jit(slopes)(u_placed, k_placed, w_placed)
+            for mine, theirs in zip(ours, expected_slopes):
+                assert_close(mine, theirs)
+            if jax.__version_info__ >= (0, 12):
+                hlo = jax.jit(apply).lower(u_placed, k_placed).compile().as_text()
+                assert not [c for c in HLO_COLLECTIVES if c in hlo], (layout, spec)
 print("sharding ok")
 """
 
