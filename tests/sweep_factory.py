@@ -118,7 +118,8 @@ def set_times(folder: Path, began: datetime, *, seconds: float) -> None:
     """Date a run's first and last file, as training it would have done."""
     for name, when in (("config.json", 0.0), ("summary.json", seconds + 1)):
         if (folder / name).exists():
-            os.utime(folder / name, (began.timestamp() + when,) * 2)
+            at = began.timestamp() + when
+            os.utime(folder / name, (at, at))
 
 
 def make_sweep(
