@@ -6,8 +6,7 @@ to their validation losses, predict a run with at least 3 times the largest fitt
 **before** it trains, train it, and compare.
 
 Command: `python -m experiments.scaling_sweep --preset demo` (or `make demo`).
-Time: preset demo about 4 minutes on 2 CPU cores; smoke under 1 minute; cpu about 2 hours;
-gpu not measured.
+Time: preset demo 4 to 5 minutes on 2 CPU cores, smoke under 1; cpu and gpu not measured.
 Expected result: runs/demo/report.html; the held-out loss lies inside the predicted 95% interval
 and within 3% of the prediction, or the report says that it does not.
 
@@ -166,6 +165,7 @@ def run(arguments: Arguments, console: Console) -> Path:
     with lock_directory(folder):
         corpus = read_corpus(arguments.corpus)
         fitted, held_out = sweep_configs(preset, corpus.manifest["sha256"], arguments.seed)
+        _check_budgets(corpus, [*fitted, held_out])
         _record(folder, arguments, fitted, held_out, corpus)
         environment = environment_record()
 
@@ -193,6 +193,18 @@ def run(arguments: Arguments, console: Console) -> Path:
 def _status(console: Console, text: str) -> AbstractContextManager[object]:
     """A spinner on a terminal, nothing elsewhere."""
     return console.status(text) if console.is_terminal else nullcontext()
+
+
+def _check_budgets(corpus: Corpus, configs: list[RunConfig]) -> None:
+    """Refuse a corpus that is too small for the largest run now, not hours from now."""
+    largest = max(configs, key=lambda config: config.tokens)
+    available = corpus.manifest["train_bytes"]
+    if available <= largest.tokens:
+        raise CorpusError(
+            f"corpus {corpus.manifest['root']!r} has {available} training bytes; run "
+            f"{largest.name} reads {largest.tokens} and sees none twice. Use a larger --corpus or "
+            "a smaller --preset"
+        )
 
 
 def _record(

@@ -1,7 +1,7 @@
 """Copy a finished demo's picture and figures into docs/ and README.md.
 
 Usage: `python tools/publish_demo.py [runs/demo]`, after `make demo` on a quiet machine and a clean
-commit. It writes docs/demo/extrapolation.png and docs/demo/demo.json (numbers and provenance) and
+commit. It writes docs/demo/fit.png and docs/demo/demo.json (numbers and provenance) and
 replaces what stands between the `demo` markers of README.md. Nothing in those places is typed by
 hand.
 """
@@ -19,7 +19,7 @@ from farwide.fitting import load_prediction
 from farwide.runlog import Run, read_runs, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURE = "extrapolation.png"
+PICTURE = "fit.png"
 
 
 def facts_of(sweep: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from experiments import scaling_sweep
 from experiments.scaling_sweep import PRESETS, Arguments, Preset, sweep_configs
+from farwide.data import CorpusError
 from farwide.fitting import load_prediction
 from farwide.models import training_flops_per_token
 from farwide.runlog import LogError, lock_directory, read_runs
@@ -123,6 +124,19 @@ def test_another_seed_in_the_same_folder_is_refused_before_it_trains(sweep):
     with pytest.raises(LogError, match="another sweep"):
         scaling_sweep.run(replace(arguments, seed=1), Console(file=io.StringIO()))
     assert len(read_runs(folder / "train")) == 12
+
+
+def test_a_corpus_too_small_for_the_held_out_run_is_refused_before_anything_trains(tmp_path, sweep):
+    arguments, _, _ = sweep
+    small = tmp_path / "corpus"
+    small.mkdir()
+    for name in "abc":
+        (small / f"{name}.txt").write_text(f"{name} {len(name)} words\n" * 400)
+    with pytest.raises(CorpusError, match=r"training bytes; run w012d1-t00016k-s0 reads 16384"):
+        scaling_sweep.run(
+            replace(arguments, corpus=small, name="small"), Console(file=io.StringIO())
+        )
+    assert not (arguments.out / "small" / "train").exists()
 
 
 def test_two_processes_on_one_sweep_are_refused(sweep):
