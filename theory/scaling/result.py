@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-from scipy import special
 
 from theory.scaling.columns import read_inputs
 from theory.scaling.form import Form
@@ -171,6 +170,8 @@ class Fit:
 
     def _shocks(self, replicates: int, df: float | None) -> np.ndarray:
         """(replicates, draws) standard noise, stratified over the whole array."""
+        from scipy import special  # here: at the top it adds a quarter to the import of theory
+
         total = replicates * -(-PREDICTION_DRAWS // replicates)
         levels = (np.arange(total) + 0.5) / total
         quantiles = special.ndtri(levels) if df is None else special.stdtrit(df, levels)
