@@ -44,7 +44,7 @@ from farwide.models import (
 )
 from farwide.report import build
 from farwide.runlog import LogError, environment_record, lock_directory, read_runs, write_json
-from farwide.runlog.files import read_json
+from farwide.runlog.files import claim
 from farwide.training import OptimizerConfig, RunConfig
 from farwide.training.sweep import run_sweep
 
@@ -225,17 +225,12 @@ def _record(
         "fitted": [config.to_json() for config in fitted],
         "held_out": held_out.to_json(),
     }
-    path = folder / "sweep.json"
-    if path.is_file():
-        found = read_json(path)
-        different = [key for key in description if found.get(key) != description[key]]
-        if different:
-            raise LogError(
-                path,
-                f"this folder holds another sweep (different: {', '.join(different)}); give this "
-                "one another --name, or remove the folder",
-            )
-    write_json(path, description)
+    claim(
+        folder / "sweep.json",
+        description,
+        "another sweep",
+        "give this one another --name, or remove the folder",
+    )
     write_json(folder / "corpus.json", corpus.manifest)
 
 

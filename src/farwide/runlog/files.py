@@ -111,6 +111,22 @@ def write_json(path: str | Path, obj: Any) -> None:
     write_atomically(Path(path), (to_json(obj, indent=2) + "\n").encode())
 
 
+def claim(path: Path, wanted: Mapping[str, Any], holder: str, advice: str) -> None:
+    """Write a description where there is none; where there is one, it must say the same.
+
+    Raises LogError, "PATH: this folder holds HOLDER (different: keys); ADVICE", when it does not.
+    """
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, wanted)
+        return
+    found = read_json(path)
+    different = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
+    if different:
+        listed = ", ".join(different)
+        raise LogError(path, f"this folder holds {holder} (different: {listed}); {advice}")
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file's bytes in one step, synced to the disk before and after."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")

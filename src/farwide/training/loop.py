@@ -21,14 +21,13 @@ import numpy as np
 from farwide.data import Corpus, Windows, validation_windows
 from farwide.models import Model, ParameterCount, count_parameters, training_flops_per_token
 from farwide.runlog import (
-    LogError,
     Record,
     RunLog,
     append_environment,
     read_run,
     write_json,
 )
-from farwide.runlog.files import read_json
+from farwide.runlog.files import claim, read_json
 from farwide.training.checkpoint import Checkpoints
 from farwide.training.optimizer import learning_rates, make_optimizer
 from farwide.training.run import RunConfig, log_steps
@@ -97,7 +96,12 @@ def train(
         ValueError: the corpus is not the one of the configuration, or is too small.
     """
     folder = Path(directory)
-    _claim(folder, config)
+    claim(
+        folder / "config.json",
+        config.to_json(),
+        "another configuration of the run",
+        "give the sweep another name or remove the folder",
+    )
     if is_finished(folder):
         return read_json(folder / "summary.json")
     if corpus.manifest["sha256"] != config.data_sha256:
@@ -167,24 +171,6 @@ def train(
 
 def _key(config: RunConfig) -> jax.Array:
     return jax.random.key(int(np.random.SeedSequence(config.entropy).generate_state(1)[0]))
-
-
-def _claim(folder: Path, config: RunConfig) -> None:
-    """Write config.json, or check that the one there says the same."""
-    wanted = config.to_json()
-    path = folder / "config.json"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, wanted)
-        return
-    found = read_json(path)
-    different = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
-    if different:
-        raise LogError(
-            path,
-            f"this folder holds another configuration of the run (different: "
-            f"{', '.join(different)}); give the sweep another name or remove the folder",
-        )
 
 
 def _summarise(
