@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,8 @@ from statistics import median
 from typing import Any
 
 import jax
+
+from farwide.runlog.environment import git
 
 RESULTS = Path(__file__).parent / "results"
 HEAP_SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
@@ -92,8 +93,8 @@ def provenance(command: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": versions,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "commit": git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(git("status", "--porcelain")),
         "command": command,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "load_average": list(os.getloadavg()),
@@ -107,22 +108,6 @@ def write(name: str, result: Mapping[str, Any], out: Path = RESULTS) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     return path
-
-
-def _git(*arguments: str) -> str | None:
-    """What a git command says of this checkout, None where it fails (no git, no commit)."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _cpu_model() -> str:

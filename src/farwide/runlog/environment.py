@@ -84,20 +84,21 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+def git(*arguments: str) -> str | None:
+    """What a git command says of the checkout that this code lies in; None where it fails."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).resolve().parent), *arguments],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
 def commit() -> str | None:
     """The commit of the checkout that this code runs from, or None outside a checkout."""
     package = Path(__file__).resolve().parents[1]
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(package), *arguments],
-                capture_output=True, text=True, timeout=10, check=True,
-            )  # fmt: skip
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
     top = git("rev-parse", "--show-toplevel")
     # An installed copy may lie below some other repository, whose commit says nothing of us.
     if top is None or Path(top) / "src" / "farwide" != package:
