@@ -2,10 +2,9 @@
 
 Question: from how many taps, at which lengths and on how much memory does each form pay? Three
     tables, float32: `taps` (shift-and-add, real FFT, half-length FFT), `sizes` (transforming at a
-    rough length or padding it to a smooth one), `blocks` (channels a block against no blocks,
-    forward).
-Command: `python -m benchmarks.long_conv_forms [--out DIR] [--rounds N]`
-Time: about 2 minutes on 2 CPU cores.
+    rough length or padding it to a smooth one), `walks` (on CPU: lanes, and the bytes of a block).
+Command: `python -m benchmarks.long_conv_forms [--out DIR] [--rounds N] [--only TABLE ...]`
+Time: about 4 minutes on 2 CPU cores.
 Expected result: OUT/<device>/long_conv_forms.json, and crossings near the thresholds in
     kernels_pallas/long_conv/config.py.
 """
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +21,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import timing
-from kernels_pallas.long_conv import config, spectrum, xla
+from kernels_pallas.long_conv import bilinear, blocks, config, xla
 
 TAPS_AT = ((256, 8, 64), (1024, 8, 64), (4096, 4, 32), (16384, 2, 32))  # length, batch, channels
 SIZES = (253, 255, 286, 323, 509, 1001, 1021, 4083, 4093, 4094, 8191, 17017)
-BLOCKS_AT = (
-    *((256, 8, 64), (256, 8, 256), (256, 64, 64), (1024, 8, 64), (1024, 8, 128), (1024, 32, 128)),
-    *((4096, 4, 32), (4096, 8, 128), (16384, 2, 32), (16384, 4, 128), (65536, 2, 16)),
-    (65536, 2, 64),
+WALKS_AT = (  # length, batch, channels
+    *((256, 8, 128), (1024, 8, 128), (4096, 8, 128), (16384, 4, 128), (65536, 2, 64)),
+    *((262144, 2, 16), (1048576, 2, 4)),
 )
+LANES = {256: (1,), 1024: (1, 2), 4096: (1, 2, 4), 16384: (1, 2, 4), 65536: (1, 2, 4, 8)}
+LONG_LANES = (2, 4, 8, 16)
+BLOCK_BYTES = (1 << 17, 1 << 19, 1 << 21, 1 << 23)
 
 
 def normal(*shape: int) -> jax.Array:
@@ -39,12 +39,10 @@ def normal(*shape: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
 
 
-def transformed(form: str, size: int, block: int | None = None) -> Callable:
-    """(u, k) -> y by one form at one size, in blocks of channels or in one piece."""
-    forward = spectrum.half_fft if form == "half" else spectrum.real_fft
-    plain = partial(xla._plain, form, size)
-    apply = plain if block is None else partial(xla._blocked, plain, block)
-    return lambda u, k: apply(u, forward(k, size))
+def transformed(form: str, size: int, **walk: int) -> Callable:
+    """(u, k) -> y by one form at one size."""
+    operation = blocks.of_taps(form, size, **walk)
+    return lambda u, k: bilinear.apply(operation, u, (k,))
 
 
 def shifted(u: jax.Array, k: jax.Array) -> jax.Array:
@@ -101,22 +99,28 @@ def sizes_table(rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def blocks_table(rounds: int) -> list[dict[str, Any]]:
-    """No blocks, and blocks whose complex temporary is 128K, 256K or 2M."""
+def walks_table(rounds: int) -> list[dict[str, Any]]:
+    """The half-length transform by lanes and by the bytes of a block."""
     rows = []
-    for length, batch, channels in BLOCKS_AT:
-        u = normal(batch, channels, length)
-        for form, size, taps in (("half", length, length), ("real", 3 * length // 2, length // 2)):
-            functions = {"whole": transformed(form, size)}
-            for target in (1 << 17, 1 << 18, 1 << 21):
-                block = min(channels, target // (batch * size * 8))
-                block = 1 << (block.bit_length() - 1) if block else 0
-                if 0 < block < channels:
-                    functions[f"{target >> 10}K"] = transformed(form, size, block)
-            row = medians(functions, u, normal(channels, taps), rounds, "forward")
-            total = batch * channels * size * 8 / 2**20
-            rows.append({"length": length, "form": form, "total_mb": total, "forward": row})
+    for length, batch, channels in WALKS_AT:
+        functions: dict[str, Callable] = {}
+        seen = set()
+        for count in LANES.get(length, LONG_LANES):
+            for fits in BLOCK_BYTES:
+                block = count, config.block(batch, channels, 8 * length, fits)
+                if block not in seen:
+                    seen.add(block)
+                    name = f"{count} lanes, {fits >> 10}K"
+                    functions[name] = transformed("half", length, lanes=count, block_bytes=fits)
+        row: dict[str, Any] = {"length": length, "batch": batch, "channels": channels}
+        u, k = normal(batch, channels, length), normal(channels, length)
+        for label in ("forward", "forward+backward"):
+            row[label] = medians(functions, u, k, rounds, label)
+        rows.append(row)
     return rows
+
+
+TABLES = {"taps": taps_table, "sizes": sizes_table, "walks": walks_table}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -128,13 +132,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the JSON file")
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds a row")
+    parser.add_argument("--only", nargs="+", choices=list(TABLES), default=list(TABLES))
     options = parser.parse_args(argv)
-    tables = {
-        "taps": taps_table(options.rounds),
-        "sizes": sizes_table(options.rounds),
-        "blocks": blocks_table(options.rounds),
-    }
+    tables = {name: TABLES[name](options.rounds) for name in options.only}
     command = f"python -m benchmarks.long_conv_forms --rounds {options.rounds}"
+    command += f" --only {' '.join(options.only)}" if options.only != list(TABLES) else ""
     result = {"provenance": timing.provenance(command), "unit": "ms, median", **tables}
     print("wrote", timing.write("long_conv_forms", result, options.out))
 

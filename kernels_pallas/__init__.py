@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from kernels_pallas.long_conv import Spectrum, long_conv, long_conv_spectrum
+from kernels_pallas.long_conv import (
+    Spectrum,
+    long_conv,
+    long_conv_sequence_parallel,
+    long_conv_sharded,
+    long_conv_sparse_spectrum,
+    long_conv_spectrum,
+)
 from kernels_pallas.short_conv import short_conv
 
-__all__ = ["Spectrum", "long_conv", "long_conv_spectrum", "short_conv"]
+__all__ = [
+    "Spectrum",
+    "long_conv",
+    "long_conv_sequence_parallel",
+    "long_conv_sharded",
+    "long_conv_sparse_spectrum",
+    "long_conv_spectrum",
+    "short_conv",
+]

@@ -13,6 +13,13 @@ rounded to 16 bits and sums are kept in float32, and stays under a stated ceilin
 inside is float32 and only the result is rounded, every element is within one unit roundoff, so
 
     ||actual - expected|| <= (UNIT_ROUNDOFF[dtype] + L2["float32"]) * ||expected||
+
+Sums that may cancel (the gradient of one tap is one sum over the whole batch): rounding is relative
+to the terms and not to what is left of them. Such a result is scaled by its terms' size, root of
+the sum of their squares, where that is larger than the result: the size that the sum has when the
+terms' signs are random, so that a sum which does not cancel meets the rule above unchanged:
+
+    ||actual - expected|| <= L2[dtype] * max(||expected||, ||size||),  size_i^2 = sum_j term_ij^2
 """
 
 from __future__ import annotations
@@ -68,3 +75,23 @@ def assert_rounded_once(actual, expected, dtype) -> None:
     """The rule for a 16-bit result of a float32 computation; `expected` is float64."""
     error, allowed = relative_l2(actual, expected), UNIT_ROUNDOFF[str(dtype)] + L2["float32"]
     assert error <= allowed, f"relative L2 error {error:.2e}, one rounding gives {allowed:.2e}"
+
+
+def assert_conditioned(actual, expected, size, dtype) -> None:
+    """The accuracy rule for sums that may cancel; 16 bits: a float32 computation rounded once.
+
+    Args:
+      actual: the result.
+      expected: the same in float64.
+      size: its terms' size, the root of the sum of their squares, in the same shape.
+      dtype: the dtype of `actual`.
+    """
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape == np.shape(size), (actual.shape, expected.shape)
+    error, norm = np.linalg.norm(actual - expected), np.linalg.norm(expected)
+    scale = max(norm, np.linalg.norm(np.asarray(size, np.float64)))
+    if str(dtype) in UNIT_ROUNDOFF:
+        allowed = UNIT_ROUNDOFF[str(dtype)] * norm + L2["float32"] * (norm + scale)
+    else:
+        allowed = L2[str(dtype)] * scale
+    assert error <= allowed, f"L2 error {error:.2e}, allowed {allowed:.2e} ({dtype})"

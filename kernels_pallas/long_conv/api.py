@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -13,8 +15,24 @@ from kernels_pallas import dispatch, validate
 from kernels_pallas.long_conv import spectrum as spectra
 from kernels_pallas.long_conv.spectrum import Spectrum
 
+
+def _refused_by(module: str) -> Callable[[Any], str | None]:
+    """A backend's own `unsupported`, its module imported only when it is asked."""
+    return lambda call: import_module(module).unsupported(call)
+
+
+def _backend(name: str) -> dispatch.Implementation:
+    module = f"kernels_pallas.long_conv.{name}"
+    return dispatch.Implementation(_refused_by(module), module)
+
+
+# Best first, as far as measured: no device has timed the Pallas kernels yet, so they run when they
+# are named, and "xla" is the choice for everything else.
 IMPLEMENTATIONS: dispatch.Table = {
     "xla": dispatch.Implementation(dispatch.always, "kernels_pallas.long_conv.xla"),
+    "mosaic_gpu": _backend("mosaic_gpu"),
+    "triton": _backend("triton"),
+    "mosaic_tpu": _backend("mosaic_tpu"),
     "reference": dispatch.Implementation(dispatch.always, "kernels_pallas.long_conv.reference"),
 }
 MODES = ("causal", "circular")
@@ -36,6 +54,9 @@ class Call(NamedTuple):
     has_skip: bool
     has_pre_gate: bool
     has_post_gate: bool
+    one_dtype: bool = True  # u and the gates have the same
+    kept: int = 1  # frequencies kept of every run of `blocks`, of a frequency-sparse Spectrum
+    blocks: int = 1
 
 
 def long_conv(
@@ -61,12 +82,14 @@ def long_conv(
     Causal: x is zero outside 0..length-1. Circular: t-s is taken modulo length, and k is padded
     with zeros to length. The default implementation computes by FFT: causality holds to rounding
     (1e-6 of max|y| in float32), and a NaN or Inf in a signal reaches all of that signal's outputs,
-    earlier ones too. Both implementations are differentiable in every mode.
+    earlier ones too. "xla" and "reference" are differentiable in every mode; the Pallas kernels in
+    reverse mode, to any order.
 
     Args:
       u: the signals, (batch, channels, length), or (batch, length, channels) with layout "BLC".
         Any length from 1, no batch is allowed. float16, bfloat16, float32 or float64.
-      k: the taps (channels, taps), 1 <= taps <= length; or a `Spectrum` from `long_conv_spectrum`.
+      k: the taps (channels, taps), 1 <= taps <= length; or a `Spectrum` from `long_conv_spectrum`
+        or `long_conv_sparse_spectrum`.
       k_future: taps on the future (channels, 1 to length); column s-1 weighs the input s steps
         ahead. With mode "causal" only; None with a `Spectrum`, which holds its own.
       skip: (channels,), the weight of the input itself.
@@ -75,10 +98,12 @@ def long_conv(
       mode: "causal" or "circular".
       layout: "BCL" or "BLC", the axes of u, the gates and the result; k, k_future and skip keep
         their shape.
-      implementation: None for the best that supports the call, or "xla" or "reference".
-      precision: None, "default", "high", "highest" or a `jax.lax.Precision`. It speaks of matrix
-        units and so has no effect on these two implementations: the FFT has one precision, and the
-        reference always takes the highest.
+      implementation: None for the best that supports the call (by what has been measured so far
+        that is "xla"), or by name: "xla" (any platform), "reference" (the definition), "mosaic_gpu"
+        (NVIDIA Hopper, 16-bit), "triton" (NVIDIA GPUs), "mosaic_tpu" (TPUs).
+      precision: None, "default", "high", "highest" or a `jax.lax.Precision`, of float32 products on
+        matrix units, so of "triton" and "mosaic_tpu"; None means the highest. The other
+        implementations have one precision.
 
     Returns:
       y, in the shape, layout and dtype of u. float64 is computed in float64, everything narrower in
@@ -87,10 +112,11 @@ def long_conv(
 
     Raises:
       TypeError: an operand is no array, is not floating, or is wider than u is computed in.
-      ValueError: a shape, an option, or a `Spectrum` made for another length or mode.
+      ValueError: a shape, an option, a `Spectrum` made for another length or mode, or a named
+        implementation that cannot serve the call; the message says why.
 
-    Reference: Fu et al. 2023, "Simple Hardware-Efficient Long Convolutions", Eq. 1; Poli et al.
-    2023, "Hyena Hierarchy", Eq. 4 (gates).
+    Reference: Fu et al. 2023, "FlashFFTConv"; Fu et al. 2023, "Simple Hardware-Efficient Long
+    Convolutions", Eq. 1; Poli et al. 2023, "Hyena Hierarchy", Eq. 4 (gates).
     """
     validate.one_of("mode", mode, MODES)
     validate.one_of("layout", layout, LAYOUTS)
@@ -138,10 +164,15 @@ def long_conv(
         has_skip=skip is not None,
         has_pre_gate=pre_gate is not None,
         has_post_gate=post_gate is not None,
+        one_dtype=all(gate is None or gate.dtype == u.dtype for gate in (pre_gate, post_gate)),
+        kept=k.kept if isinstance(k, Spectrum) else 1,
+        blocks=k.blocks if isinstance(k, Spectrum) else 1,
     )
     name = dispatch.choose("long_conv", IMPLEMENTATIONS, call, implementation)
     forward = dispatch.load(IMPLEMENTATIONS, name)
-    return forward(u, k, future, skip, pre_gate, post_gate, mode=mode, layout=layout)
+    return forward(
+        u, k, future, skip, pre_gate, post_gate, mode=mode, layout=layout, precision=precision
+    )
 
 
 def long_conv_spectrum(
@@ -169,6 +200,60 @@ def long_conv_spectrum(
       TypeError: k or k_future is no floating array, or length is no int.
       ValueError: a shape or an option.
     """
+    taps, future = _filter_to_transform(k, k_future, length, mode)
+    return spectra.transform(taps, future, length, mode)
+
+
+def long_conv_sparse_spectrum(
+    k: Float[Array, "channels taps"],
+    length: int,
+    *,
+    kept: int,
+    blocks: int = 16,
+    k_future: Float[Array, "channels future"] | None = None,
+) -> Spectrum:
+    """Transform a filter and keep only a pattern of its frequencies, for a cheaper convolution.
+
+    With M the next power of two >= length and S the causal half-length spectrum of M frequencies
+    (see `long_conv_spectrum`), `long_conv` with the result filters by
+
+        S'[q] = S[q] where q mod blocks < kept, else 0.
+
+    What is zero is left out of transforms and products, not multiplied: the work falls as
+    kept / blocks, and so does the memory of the spectrum. The filter that remains reaches into the
+    future (a spectrum with holes belongs to no causal filter).
+
+    Args:
+      k: the taps (channels, taps), 1 <= taps <= length, floating.
+      length: points of the signals it will serve, at least 1.
+      kept: 1 to `blocks`.
+      blocks: a power of two, 1 to 16.
+      k_future: taps on the future (channels, 1 to length).
+
+    Returns:
+      A `Spectrum` for mode "causal", of ordering "lanes". Differentiable.
+
+    Raises:
+      TypeError: k or k_future is no floating array, or length, kept or blocks is no int.
+      ValueError: a shape or an option.
+
+    Reference: Fu et al. 2023, "FlashFFTConv", section 3.3 (frequency-sparse convolutions, there a
+    pattern of the decomposed spectrum of a transform twice as long).
+    """
+    taps, future = _filter_to_transform(k, k_future, length, "causal")
+    for name, value in (("kept", kept), ("blocks", blocks)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, got {value!r}")
+    validate.one_of("blocks", blocks, (1, 2, 4, 8, 16))
+    if not 1 <= kept <= blocks:
+        raise ValueError(f"kept is {kept}; accepted: 1 to blocks, which is {blocks}")
+    return spectra.sparse_transform(taps, future, length, kept, blocks)
+
+
+def _filter_to_transform(
+    k: Any, k_future: Any, length: Any, mode: str
+) -> tuple[Array, Array | None]:
+    """The taps of a spectrum to be made, checked, both in the dtype it is computed in."""
     validate.one_of("mode", mode, MODES)
     if isinstance(length, bool) or not isinstance(length, int):
         raise TypeError(f"length must be an int, got {length!r}")
@@ -182,7 +267,7 @@ def long_conv_spectrum(
     if future is not None:
         dtype = jnp.promote_types(dtype, validate.compute_dtype(future.dtype))
         future = future.astype(dtype)
-    return spectra.transform(taps.astype(dtype), future, length, mode)
+    return taps.astype(dtype), future
 
 
 def _check_taps(
@@ -224,11 +309,15 @@ def _check_spectrum(k: Spectrum, u: Array, channels: int, length: int, mode: str
         raise ValueError(f"k is a Spectrum for length {k.length}; u has length {length}")
     if k.mode != mode:
         raise ValueError(f"k is a Spectrum for mode {k.mode!r}; mode is {mode!r}")
-    frequencies = k.size if k.ordering == "half" else k.size // 2 + 1
+    frequencies = {
+        "half": (k.size,),
+        "real": (k.size // 2 + 1,),
+        "lanes": (k.kept, k.size // k.blocks),
+    }[k.ordering]
     validate.shape_is(
         "k (a Spectrum)",
         k.values,
-        (channels, frequencies),
+        (channels, *frequencies),
         f"u has {channels} channels, ordering {k.ordering!r} of size {k.size}",
     )
     validate.not_wider("k (a Spectrum)", k.values.real.dtype, u.dtype)

@@ -25,13 +25,11 @@ LONG = 2048
 # Padding to the next 5-smooth size, by largest prime factor: no gain at 13 (1001), 0.7 to 1.2 times
 # as fast at 17 to 23 below length 400, 2 times at 17017, 1.8 to 10 times for primes.
 ROUGH_PRIME = 13
-# Blocks of channels, forward: 1.25 to 2.2 times as fast once every pass over the complex temporary
-# faults its pages in anew, except in the real form at the longest sizes, which they slow down.
-# Below that, blocks of 128K in the half form are 0.96 to 1.3 times as fast; blocks of 256K are down
-# to 0.6, and the real form gains nothing.
-BLOCK_BYTES, MIN_BLOCKED_BYTES = 1 << 21, 1 << 24
-SMALL_BLOCK_BYTES, MIN_SMALL_BLOCKED_BYTES = 1 << 17, 1 << 20
-LONGEST_BLOCKED_REAL = 1 << 16
+# Lanes: the CPU's FFT takes 2 ns a point at 2048 points, 3 to 3.6 at 4K to 16K, 5 at 64K and 12
+# from 256K on, a radix-2 outer stage about 1.
+LANES_FROM, LONGEST_LANE, MOST_LANES = 4096, 1 << 15, 16
+# Blocks on CPU: bytes of one complex temporary.
+BLOCK_BYTES = 1 << 21
 
 
 class Plan(NamedTuple):
@@ -64,26 +62,40 @@ def use_shifts(taps: int, future_taps: int, *, differentiated: bool) -> bool:
     return taps + future_taps <= most
 
 
-def channel_block(form: str, batch: int, channels: int, size: int, itemsize: int) -> int:
-    """Channels a block on CPU: the largest divisor whose temporary fits; `channels` means no loop.
+def lanes(size: int) -> int:
+    """Lanes of the half-length transform on CPU: the fewest that keep each one short.
 
     Args:
-      form: "half" or "real".
+      size: points of the transform; the result divides it.
+    """
+    if size < LANES_FROM:
+        return 1
+    fewest = min(max(2, -(-size // LONGEST_LANE)), MOST_LANES)
+    more, fewer = range(fewest, MOST_LANES + 1), range(fewest - 1, 0, -1)
+    return next(r for r in (*more, *fewer) if size % r == 0)
+
+
+def block(batch: int, channels: int, signal_bytes: int, fits: int) -> tuple[int, int]:
+    """Signals and channels a block on CPU: the most whose complex temporary fits.
+
+    Args:
       batch: signals a channel.
       channels: channels.
-      size: points of the transform.
-      itemsize: bytes of one complex number.
+      signal_bytes: of one signal's transform.
+      fits: bytes that a block may take; one signal is taken whatever its size.
+
+    Returns:
+      (signals, channels), divisors of `batch` and `channels`.
     """
-    row = max(batch, 1) * size * itemsize
-    if form == "real" and (size > LONGEST_BLOCKED_REAL or row * channels < MIN_BLOCKED_BYTES):
-        return max(channels, 1)
-    if row * channels >= MIN_BLOCKED_BYTES:
-        most = max(1, BLOCK_BYTES // row)
-    elif row * channels >= MIN_SMALL_BLOCKED_BYTES and row <= SMALL_BLOCK_BYTES:
-        most = SMALL_BLOCK_BYTES // row
-    else:
-        return max(channels, 1)
-    return max(d for d in range(1, min(most, channels) + 1) if channels % d == 0)
+    most = max(1, fits // signal_bytes)
+    if most < batch:
+        return _divisor(batch, most), 1
+    return max(batch, 1), _divisor(channels, most // max(batch, 1))
+
+
+def _divisor(n: int, most: int) -> int:
+    """The largest divisor of n that is at most `most`."""
+    return max((d for d in range(1, min(most, n) + 1) if n % d == 0), default=1)
 
 
 def smooth_size(n: int) -> int:

@@ -31,8 +31,10 @@ def forward(
     *,
     mode: str,
     layout: str,
+    precision: str | lax.Precision | None = None,
 ) -> Array:
     """The long convolution by its definition; arguments as `long_conv`, already checked."""
+    del precision  # always the highest
     dtype = compute_dtype(u.dtype)
     past, future = taps_of(k) if isinstance(k, Spectrum) else (k, k_future)
     x = u.astype(dtype) if pre_gate is None else u.astype(dtype) * pre_gate.astype(dtype)

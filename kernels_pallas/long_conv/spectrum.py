@@ -6,22 +6,23 @@ Half-length form, size M >= length, D[n] = exp(-i pi n / 2M):
 
 Real form: the real FFT of k at size M, plus the conjugate of that of k'. Both are derived in
 docs/long_conv.md. The taps can be read back from either, see `taps_of`.
+
+Frequency-sparse: with R = blocks (a power of two that divides M), only the frequencies q with
+q mod R < kept are kept; the others are zero by definition, and are neither stored nor computed:
+
+    values[c, q1, q2] = S[q1 + R q2],   q1 < kept
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from kernels_pallas.long_conv.config import plan
-
-TABLE_LIMIT = 4096  # longer twiddles are built in the program from two short tables
+from kernels_pallas.long_conv.fourier import half_fft, lanes, real_fft, split, twiddle
 
 
 @jax.tree_util.register_dataclass
@@ -30,13 +31,16 @@ class Spectrum:
     """A filter's transform, accepted by `long_conv` as `k`: a pytree with one leaf.
 
     Attributes:
-      values: complex (channels, frequencies).
+      values: complex (channels, frequencies); (channels, kept, size // blocks) in "lanes".
       length: points of the signals it serves.
       mode: "causal" or "circular".
       taps: taps on the present and past that it was made from.
       future_taps: taps on the future that it was made from, 0 for none.
-      ordering: "half" or "real", which transform `values` belongs to.
+      ordering: "half" or "real", which transform `values` belongs to; "lanes", the half-length one
+        with only `kept` of `blocks` frequencies, in the order above.
       size: points of that transform.
+      kept: frequencies kept in every run of `blocks`; 1 of 1 when all are.
+      blocks: R above.
     """
 
     values: Array
@@ -46,6 +50,8 @@ class Spectrum:
     future_taps: int = field(metadata={"static": True})
     ordering: str = field(metadata={"static": True})
     size: int = field(metadata={"static": True})
+    kept: int = field(default=1, metadata={"static": True})
+    blocks: int = field(default=1, metadata={"static": True})
 
 
 def transform(k: Array, k_future: Array | None, length: int, mode: str) -> Spectrum:
@@ -54,20 +60,56 @@ def transform(k: Array, k_future: Array | None, length: int, mode: str) -> Spect
     chosen = plan(length, taps, future_taps, mode)
     forward = half_fft if chosen.form == "half" else real_fft
     values = forward(k, chosen.size)
-    if k_future is not None and length > 1:
-        reached = k_future[:, : length - 1]  # a tap `length` steps ahead meets no input
-        values = values + forward(jnp.pad(reached, ((0, 0), (1, 0))), chosen.size).conj()
+    delayed = delay(k_future, length)
+    if delayed is not None:
+        values = values + forward(delayed, chosen.size).conj()
     return Spectrum(values, length, mode, taps, future_taps, chosen.form, chosen.size)
 
 
+def sparse_transform(
+    k: Array, k_future: Array | None, length: int, kept: int, blocks: int
+) -> Spectrum:
+    """The frequency-sparse spectrum of checked taps, at the next power of two.
+
+    Leaving frequencies out spreads the filter over all lags, past and future, so that is what the
+    result says of its taps.
+    """
+    size = max(1 << (length - 1).bit_length(), blocks)
+    outer = lanes(size, blocks, k.dtype, kept)
+    values = jnp.stack(split(outer, k), axis=1)
+    delayed = delay(k_future, length)
+    if delayed is not None:
+        values = values + jnp.stack(split(outer, delayed), axis=1).conj()
+    return Spectrum(values, length, "causal", length, length, "lanes", size, kept, blocks)
+
+
+def delay(k_future: Array | None, length: int) -> Array | None:
+    """k'[s] = k_future[s-1], k'[0] = 0, without the taps that meet no input; None for no taps."""
+    if k_future is None or length == 1:
+        return None
+    return jnp.pad(k_future[:, : length - 1], ((0, 0), (1, 0)))
+
+
+def natural(spectrum: Spectrum) -> Array:
+    """The values of a spectrum in the order of the frequencies, zeros included."""
+    if spectrum.ordering != "lanes":
+        return spectrum.values
+    absent = spectrum.blocks - spectrum.kept
+    rows = jnp.pad(spectrum.values, ((0, 0), (0, absent), (0, 0)))
+    return rows.swapaxes(1, 2).reshape(rows.shape[0], spectrum.size)
+
+
 def taps_of(spectrum: Spectrum) -> tuple[Array, Array | None]:
-    """The taps (k, k_future) that a spectrum was made from; k_future is None when it had none."""
-    if spectrum.ordering == "half":
-        cos, sin = twiddle(spectrum.size, spectrum.values.real.dtype)
-        z = jnp.fft.ifft(spectrum.values)
-        past, ahead = cos * z.real - sin * z.imag, cos * z.imag + sin * z.real
-    else:
+    """The taps (k, k_future) that a spectrum stands for; k_future is None when it has none.
+
+    They are the taps it was made from, or for a frequency-sparse one those that it filters with.
+    """
+    if spectrum.ordering == "real":
         past = ahead = jnp.fft.irfft(spectrum.values, spectrum.size)
+    else:
+        cos, sin = twiddle(spectrum.size, spectrum.values.real.dtype)
+        z = jnp.fft.ifft(natural(spectrum))
+        past, ahead = cos * z.real - sin * z.imag, cos * z.imag + sin * z.real
     if spectrum.future_taps == 0:
         return past[:, : spectrum.taps], None
     reached = min(spectrum.future_taps, spectrum.length - 1)
@@ -75,64 +117,4 @@ def taps_of(spectrum: Spectrum) -> tuple[Array, Array | None]:
     return past[:, : spectrum.taps], jnp.pad(future, ((0, 0), (0, spectrum.future_taps - reached)))
 
 
-def half_fft(x: Array, size: int) -> Array:
-    """F~x: the complex FFT of `size` points of x * D, for real x of at most `size` points."""
-    cos, sin = twiddle(size, x.dtype)
-    n = x.shape[-1]
-    z = lax.complex(x * cos[:n], -x * sin[:n])
-    return _rows(lambda rows: jnp.fft.fft(rows, size), z)
-
-
-def half_ifft(z: Array, size: int, length: int) -> Array:
-    """Re(conj(D) IFFT(z)), the first `length` of `size` points."""
-    cos, sin = twiddle(size, z.real.dtype)
-    w = _rows(jnp.fft.ifft, z)[..., :length]
-    return cos[:length] * w.real - sin[:length] * w.imag
-
-
-def real_fft(x: Array, size: int) -> Array:
-    """The real FFT of `size` points, for x of at most `size` points."""
-    return _rows(lambda rows: jnp.fft.rfft(rows, size), x)
-
-
-def real_ifft(z: Array, size: int, length: int) -> Array:
-    """The first `length` points of the real inverse FFT of `size` points."""
-    return _rows(lambda rows: jnp.fft.irfft(rows, size), z)[..., :length]
-
-
-def _rows(fft: Callable[[Array], Array], z: Array) -> Array:
-    """`fft` over the last axis; before JAX 0.12, of z flattened to a matrix.
-
-    There, a jit over sharded arrays gathers the operand of an FFT, and on CPU the gathered array
-    may have a memory layout that the FFT rejects (an internal RET_CHECK failure; a bare
-    jnp.fft.rfft meets it too). A matrix keeps its layout. From 0.12 on an FFT is partitioned over
-    its other axes, which flattening would prevent.
-    """
-    if jax.__version_info__ >= (0, 12):
-        return fft(z)
-    rows = fft(z.reshape(math.prod(z.shape[:-1]), z.shape[-1]))
-    return rows.reshape(*z.shape[:-1], rows.shape[-1])
-
-
-def twiddle(size: int, dtype: jnp.dtype) -> tuple[Array, Array]:
-    """cos(pi n / 2 size) and sin(pi n / 2 size), n < size, accurate to rounding in `dtype`.
-
-    Short tables are float64 cosines rounded once. A long one is the product of two tables of about
-    sqrt(size) entries, exp(i a (p R + r)) = exp(i a p R) exp(i a r), so that a program carries no
-    large constant; its error is that of one complex product.
-    """
-    step = np.pi / (2 * size)
-    if size <= TABLE_LIMIT:
-        angle = step * np.arange(size)
-        return jnp.asarray(np.cos(angle), dtype), jnp.asarray(np.sin(angle), dtype)
-    inner = 1 << ((size - 1).bit_length() // 2)
-    outer = -(-size // inner)
-    coarse, fine = step * inner * np.arange(outer)[:, None], step * np.arange(inner)
-    cos_p, sin_p = jnp.asarray(np.cos(coarse), dtype), jnp.asarray(np.sin(coarse), dtype)
-    cos_r, sin_r = jnp.asarray(np.cos(fine), dtype), jnp.asarray(np.sin(fine), dtype)
-    cos = (cos_p * cos_r - sin_p * sin_r).reshape(-1)[:size]
-    sin = (sin_p * cos_r + cos_p * sin_r).reshape(-1)[:size]
-    return cos, sin
-
-
-__all__ = ["Spectrum", "taps_of", "transform"]
+__all__ = ["Spectrum", "delay", "natural", "sparse_transform", "taps_of", "transform"]

@@ -1,10 +1,14 @@
 """The long convolution in plain JAX: the default everywhere, differentiable in every mode.
 
-Three forms (config.py chooses): shift-and-add for few taps, a real FFT, the half-length FFT, all in
-plain jnp code. Two faster ways to the same value are slow to differentiate: on CPU, a walk over
-blocks of channels, which keeps the complex temporaries in cache; and shift-and-add from 9 taps up.
-Each of the two is a `custom_jvp` whose rule is the JVP of the plain transform, so JAX derives every
-derivative (jvp, vjp, vmap, of any order) from plain code.
+Three forms (config.py chooses): shift-and-add for few taps, a real FFT, the half-length FFT. The
+two by transform are one operation (blocks.py) that JAX differentiates in every mode through rules
+of our own (bilinear.py): plain jnp code everywhere, on CPU a walk over blocks of channels, forward
+and backward, which keeps the complex temporaries in cache and saves nothing but its inputs. From 9
+taps up shift-and-add is fast to evaluate and slow to differentiate, so it is a `custom_jvp` whose
+rule is the JVP of the transform.
+
+Bytes moved: the walk reads the inputs and writes the result once, plus what gates and skip cost as
+passes of their own; plain code on an accelerator also writes and reads each complex temporary.
 
 Numerics: 16-bit inputs are transformed in float32. One transform each way; relative L2 error about
 2e-7 in float32. A NaN or Inf in a signal reaches all of that signal's outputs, the past included.
@@ -19,19 +23,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
-from kernels_pallas.long_conv import config
-from kernels_pallas.long_conv.spectrum import (
-    Spectrum,
-    half_fft,
-    half_ifft,
-    real_fft,
-    real_ifft,
-    transform,
-)
+from kernels_pallas.long_conv import bilinear, blocks, config
+from kernels_pallas.long_conv.bilinear import Bilinear
+from kernels_pallas.long_conv.spectrum import Spectrum
 from kernels_pallas.validate import compute_dtype
 
 
-@partial(jax.jit, static_argnames=("mode", "layout"))
+@partial(jax.jit, static_argnames=("mode", "layout", "precision"))
 def forward(
     u: Array,
     k: Array | Spectrum,
@@ -42,8 +40,10 @@ def forward(
     *,
     mode: str,
     layout: str,
+    precision: str | lax.Precision | None = None,
 ) -> Array:
     """The long convolution; arguments as `long_conv`, already checked."""
+    del precision  # an FFT has one
     dtype = compute_dtype(u.dtype)
     x = u.astype(dtype) if pre_gate is None else u.astype(dtype) * pre_gate.astype(dtype)
     y = _convolve(x, k, k_future, mode, layout)
@@ -61,7 +61,7 @@ def _convolve(
         return jnp.zeros_like(x)
     axis = 2 if layout == "BCL" else 1
     if isinstance(k, Spectrum):
-        return _by_spectrum(x, k, axis)
+        return _apply(blocks.of_spectrum(k), axis, x, (k.values,))
     k = k.astype(x.dtype)
     k_future = None if k_future is None else k_future.astype(x.dtype)
     counts = k.shape[-1], 0 if k_future is None else k_future.shape[-1]
@@ -97,16 +97,20 @@ def shifts(mode: str, axis: int, x: Array, k: Array, k_future: Array | None) -> 
 
 def _by_fft(mode: str, axis: int, x: Array, k: Array, k_future: Array | None) -> Array:
     """The convolution along `axis` by the transform that config chooses."""
-    return _by_spectrum(x, transform(k, k_future, x.shape[axis], mode), axis)
+    chosen = config.plan(
+        x.shape[axis], k.shape[-1], 0 if k_future is None else k_future.shape[-1], mode
+    )
+    f = (k,) if k_future is None else (k, k_future)
+    return _apply(blocks.of_taps(chosen.form, chosen.size), axis, x, f)
 
 
-def _by_spectrum(x: Array, spectrum: Spectrum, axis: int) -> Array:
-    """x filtered along `axis` by a spectrum of its own precision or less."""
-    values = spectrum.values.astype(jnp.promote_types(spectrum.values.dtype, x.dtype))
-    filtered = partial(_filtered, spectrum.ordering, spectrum.size)
-    if axis == 2:
-        return filtered(x, values)
-    return filtered(x.swapaxes(1, 2), values).swapaxes(1, 2)
+def _apply(operation: Bilinear, axis: int, x: Array, f: tuple[Array, ...]) -> Array:
+    """The operation along `axis`."""
+    if axis == 1:
+        return _apply(operation, 2, x.swapaxes(1, 2), f).swapaxes(1, 2)
+    if jax.sharding.get_abstract_mesh().explicit_axes:  # shardings in types: plain code has rules
+        return operation.plain(operation.facts, x, *f)
+    return bilinear.apply(operation, x, f)
 
 
 _shifts_or_fft = jax.custom_jvp(shifts, nondiff_argnums=(0, 1))
@@ -117,31 +121,6 @@ def _shifts_or_fft_jvp(mode, axis, primals, tangents):
 
 
 _shifts_or_fft.defjvp(_shifts_or_fft_jvp, symbolic_zeros=True)
-
-
-def _plain(ordering: str, size: int, x: Array, values: Array) -> Array:
-    """x (batch, channels, length) filtered by a spectrum (channels, frequencies)."""
-    if ordering == "half":
-        return half_ifft(half_fft(x, size) * values, size, x.shape[-1])
-    return real_ifft(real_fft(x, size) * values, size, x.shape[-1])
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _filtered(ordering: str, size: int, x: Array, values: Array) -> Array:
-    """`_plain`, block by block over channels when run on CPU and not differentiated."""
-    batch, channels, _ = x.shape
-    block = config.channel_block(ordering, batch, channels, size, values.dtype.itemsize)
-    plain = partial(_plain, ordering, size)
-    if block == channels:
-        return plain(x, values)
-    return lax.platform_dependent(x, values, cpu=partial(_blocked, plain, block), default=plain)
-
-
-def _filtered_jvp(ordering, size, primals, tangents):
-    return _jvp(partial(_plain, ordering, size), primals, tangents)
-
-
-_filtered.defjvp(_filtered_jvp, symbolic_zeros=True)
 
 
 def _jvp(f, primals, tangents):
@@ -159,17 +138,6 @@ def _jvp(f, primals, tangents):
         return f(*arguments)
 
     return jax.jvp(of_moving, [primals[i] for i in moving], [tangents[i] for i in moving])
-
-
-def _blocked(plain, block: int, x: Array, values: Array) -> Array:
-    """`plain` over one block of channels after another, written into one result."""
-
-    def body(i: Array, y: Array) -> Array:
-        x_i = lax.dynamic_slice_in_dim(x, i * block, block, axis=1)
-        values_i = lax.dynamic_slice_in_dim(values, i * block, block, axis=0)
-        return lax.dynamic_update_slice_in_dim(y, plain(x_i, values_i), i * block, axis=1)
-
-    return lax.fori_loop(0, x.shape[1] // block, body, jnp.zeros_like(x))
 
 
 __all__ = ["forward", "shifts"]

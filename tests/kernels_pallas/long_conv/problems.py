@@ -1,4 +1,4 @@
-"""Random problems for the long convolution, and its direct sum in NumPy float64."""
+"""Random problems for the long convolution; its direct sum and gradients in NumPy float64."""
 
 from __future__ import annotations
 
@@ -56,3 +56,44 @@ def direct_sum(case: Case, arrays: dict) -> np.ndarray:
     if "skip" in get:
         y += get["skip"][:, None] * x
     return y.transpose(axes) * get.get("post_gate", 1.0)
+
+
+def direct_gradients(case: Case, arrays: dict, g: np.ndarray) -> dict[str, np.ndarray]:
+    """The gradient of sum(g * y) for each array, sums over lags in NumPy float64.
+
+    With x = pre u, gc = post g (k zero beyond its taps; circular: indices modulo the length):
+
+        dx[t] = sum_s k[s] gc[t+s] + sum_s k_future[s-1] gc[t-s] + skip gc[t]
+        dk[s] = sum_{b,t} gc[t] x[t-s],   dk_future[s-1] = sum_{b,t} gc[t] x[t+s]
+        dskip = sum_{b,t} gc x,   du = pre dx,   dpre = u dx,   dpost = g (y / post)
+    """
+    axes = (0, 1, 2) if case.layout == "BCL" else (0, 2, 1)
+    wide = {name: np.asarray(value, np.float64) for name, value in arrays.items()}
+    signals = {name: wide[name].transpose(axes) for name in wide if wide[name].ndim == 3}
+    u, pre, post = signals["u"], signals.get("pre_gate", 1.0), signals.get("post_gate", 1.0)
+    g = np.asarray(g, np.float64).transpose(axes)
+    x, gc, n = pre * u, post * g, case.length
+    k, k_future = wide["k"], wide.get("k_future")
+    dx, dk = np.zeros_like(x), np.zeros_like(k)
+    for s in range(case.taps):
+        dx[..., : n - s] += k[:, s, None] * gc[..., s:]
+        dk[:, s] = np.einsum("bct,bct->c", gc[..., s:], x[..., : n - s])
+        if case.mode == "circular":
+            dx[..., n - s :] += k[:, s, None] * gc[..., :s]
+            dk[:, s] += np.einsum("bct,bct->c", gc[..., :s], x[..., n - s :])
+    made = {"k": dk}
+    if k_future is not None:
+        made["k_future"] = np.zeros_like(k_future)
+        for s in range(1, min(case.future_taps, n - 1) + 1):
+            dx[..., s:] += k_future[:, s - 1, None] * gc[..., : n - s]
+            made["k_future"][:, s - 1] = np.einsum("bct,bct->c", gc[..., : n - s], x[..., s:])
+    if "skip" in wide:
+        dx += wide["skip"][:, None] * gc
+        made["skip"] = np.einsum("bct,bct->c", gc, x)
+    made["u"] = (pre * dx).transpose(axes)
+    if "pre_gate" in wide:
+        made["pre_gate"] = (u * dx).transpose(axes)
+    if "post_gate" in wide:
+        ungated = direct_sum(case, {name: a for name, a in wide.items() if name != "post_gate"})
+        made["post_gate"] = g.transpose(axes) * ungated
+    return {name: made[name] for name in arrays}

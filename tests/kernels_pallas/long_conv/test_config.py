@@ -48,21 +48,24 @@ def test_forms():
 
 
 @pytest.mark.parametrize(
-    ("batch", "channels", "size"), [(8, 128, 4096), (4, 127, 16384), (2, 96, 65536), (64, 6, 2**20)]
+    ("batch", "channels", "points"),
+    [(8, 128, 4096), (4, 127, 16384), (2, 96, 65536), (64, 6, 2**20), (1, 1, 1), (0, 0, 256)],
 )
-def test_blocks_divide_the_channels(batch, channels, size):
-    for form in ("half", "real"):
-        block = config.channel_block(form, batch, channels, size, 8)
-        assert channels % block == 0
-        whole = form == "real" and size > config.LONGEST_BLOCKED_REAL
-        assert (block == channels) == whole
-        assert whole or block == 1 or block * batch * size * 8 <= config.BLOCK_BYTES
+def test_blocks_divide_and_fit(batch, channels, points):
+    fits = 1 << 21
+    signals, block = config.block(batch, channels, 8 * points, fits)
+    assert batch % signals == 0
+    assert channels % block == 0
+    assert signals * block == 1 or signals * block * points * 8 <= fits
 
 
-def test_small_problems_take_small_blocks_or_none():
-    assert config.channel_block("half", 8, 64, 256, 8) == 8
-    assert config.channel_block("real", 8, 64, 256, 8) == 64
-    assert config.channel_block("half", 4, 16, 256, 8) == 16
-    assert config.channel_block("half", 2, 32, 16384, 8) == 32
-    assert config.channel_block("real", 2, 64, 98304, 8) == 64
-    assert config.channel_block("half", 0, 0, 256, 8) == 1
+@pytest.mark.parametrize("size", [1, 7, 256, 4095, 4096, 6000, 65536, 3 * 2**16, 2**20, 2**22])
+def test_lanes_divide_and_are_short(size):
+    lanes = config.lanes(size)
+    assert size % lanes == 0
+    assert (lanes == 1) == (size < config.LANES_FROM)
+    assert lanes == 1 or size // lanes <= config.LONGEST_LANE or lanes == config.MOST_LANES
+
+
+def test_a_size_without_small_factors_has_one_lane():
+    assert config.lanes(4099) == 1

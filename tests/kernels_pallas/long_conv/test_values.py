@@ -119,7 +119,7 @@ def test_twiddles_are_accurate(size):
 def test_a_program_carries_no_large_constant():
     u, k = jnp.zeros((1, 1, 65536)), jnp.zeros((1, 65536))
     text = jax.jit(long_conv).lower(u, k).as_text()
-    assert len(text) < 60_000
+    assert len(text) < 100_000  # 65536 numbers as a constant are half a million characters
 
 
 def test_blocks_of_channels_change_nothing():
