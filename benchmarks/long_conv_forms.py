@@ -26,12 +26,12 @@ from kernels_pallas.long_conv import bilinear, blocks, config, xla
 TAPS_AT = ((256, 8, 64), (1024, 8, 64), (4096, 4, 32), (16384, 2, 32))  # length, batch, channels
 SIZES = (253, 255, 286, 323, 509, 1001, 1021, 4083, 4093, 4094, 8191, 17017)
 WALKS_AT = (  # length, batch, channels
-    *((256, 8, 128), (1024, 8, 128), (4096, 8, 128), (16384, 4, 128), (65536, 2, 64)),
-    *((262144, 2, 16), (1048576, 2, 4)),
+    *((256, 8, 128), (1024, 8, 128), (2048, 8, 128), (4096, 8, 128), (8192, 4, 128)),
+    *((16384, 4, 128), (32768, 4, 64), (65536, 2, 64), (131072, 2, 32), (262144, 2, 16)),
+    *((524288, 2, 8), (1048576, 2, 4)),
 )
-LANES = {256: (1,), 1024: (1, 2), 4096: (1, 2, 4), 16384: (1, 2, 4), 65536: (1, 2, 4, 8)}
-LONG_LANES = (2, 4, 8, 16)
-BLOCK_BYTES = (1 << 17, 1 << 19, 1 << 21, 1 << 23)
+LONGEST_LANE, SHORTEST_LANE, MOST_LANES = 1 << 17, 1 << 10, 16
+BLOCK_BYTES = (1 << 18, 1 << 20, 1 << 22)
 
 
 def normal(*shape: int) -> jax.Array:
@@ -105,7 +105,11 @@ def walks_table(rounds: int) -> list[dict[str, Any]]:
     for length, batch, channels in WALKS_AT:
         functions: dict[str, Callable] = {}
         seen = set()
-        for count in LANES.get(length, LONG_LANES):
+        for count in (1 << i for i in range(MOST_LANES.bit_length())):
+            if count > 1 and not SHORTEST_LANE <= length // count <= LONGEST_LANE:
+                continue
+            if count == 1 and length > LONGEST_LANE:
+                continue
             for fits in BLOCK_BYTES:
                 block = count, config.block(batch, channels, 8 * length, fits)
                 if block not in seen:

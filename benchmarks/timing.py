@@ -25,7 +25,11 @@ HEAP_SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"
 
 
 def alternate(
-    functions: Mapping[str, Callable[[], Any]], *, rounds: int = 9, warmup: int = 2
+    functions: Mapping[str, Callable[[], Any]],
+    *,
+    rounds: int = 9,
+    warmup: int = 2,
+    pause: float = 0.0,
 ) -> dict[str, list[float]]:
     """Seconds of each function in each round, the functions taking turns within a round.
 
@@ -35,6 +39,7 @@ def alternate(
       functions: by name; each takes nothing, and what it returns is waited for.
       rounds: measured rounds, at least 1.
       warmup: rounds before them that are not kept (compilation, caches).
+      pause: seconds between functions, for one's idle threads to stop spinning.
 
     Raises:
       ValueError: no functions, or no rounds.
@@ -46,6 +51,7 @@ def alternate(
     for i in range(warmup + rounds):
         first = i % len(names)
         for name in names[first:] + names[:first]:
+            time.sleep(pause)
             start = time.perf_counter()
             jax.block_until_ready(functions[name]())
             if i >= warmup:

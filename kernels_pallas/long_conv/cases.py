@@ -50,6 +50,8 @@ BENCHMARKS = {
     "4K": Case(8, 128, 4096, 4096),
     "16K": Case(4, 128, 16384, 16384),
     "64K": Case(2, 64, 65536, 65536),
+    "256K": Case(2, 16, 262144, 262144),
+    "1M": Case(2, 4, 1048576, 1048576),
     "demo 256": Case(8, 64, 256, 256, layout="BLC", skip=True, pre_gate=True, post_gate=True),
     "demo 512": Case(4, 128, 512, 512, layout="BLC", skip=True, pre_gate=True, post_gate=True),
 }

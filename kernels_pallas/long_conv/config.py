@@ -25,11 +25,16 @@ LONG = 2048
 # Padding to the next 5-smooth size, by largest prime factor: no gain at 13 (1001), 0.7 to 1.2 times
 # as fast at 17 to 23 below length 400, 2 times at 17017, 1.8 to 10 times for primes.
 ROUGH_PRIME = 13
-# Lanes: the CPU's FFT takes 2 ns a point at 2048 points, 3 to 3.6 at 4K to 16K, 5 at 64K and 12
-# from 256K on, a radix-2 outer stage about 1.
-LANES_FROM, LONGEST_LANE, MOST_LANES = 4096, 1 << 15, 16
-# Blocks on CPU: bytes of one complex temporary.
-BLOCK_BYTES = 1 << 21
+# Lanes on CPU. The FFT takes 2.2 ns a point at 2048 points, 3.1 at 4096 to 8192, 3.6 at 16K, 5 at
+# 64K and 12 from 256K on; an outer stage of 2 or 4 lanes about 1 each way, of 16 about 2. So 2
+# lanes pay at 4096 (0.92 of the time of one), none at 8K to 32K (1.0 to 1.3), 4 at 64K (0.9), where
+# the time of 2 is the same, and at 128K (0.45); above, as many as make lanes of 64K.
+TWO_LANES, MANY_LANES = range(4096, 8192), 1 << 16  # sizes
+FEWEST_OF_MANY, MOST_LANES, LONGEST_LANE = 4, 16, 1 << 16
+# Blocks on CPU, bytes of one complex temporary: 1 MB is the best or within 2 % of it from length 1K
+# to 64K, forward and backward, and 4 MB takes up to 1.15 times as long. Splitting the batch of one
+# channel costs 1.1 to 1.25 times as long backward at 16K to 128K, nothing from 256K on.
+BLOCK_BYTES = 1 << 20
 
 
 class Plan(NamedTuple):
@@ -68,10 +73,14 @@ def lanes(size: int) -> int:
     Args:
       size: points of the transform; the result divides it.
     """
-    if size < LANES_FROM:
+    if size in TWO_LANES:
+        fewest = most = 2
+    elif size >= MANY_LANES:
+        most = MOST_LANES
+        fewest = min(max(FEWEST_OF_MANY, -(-size // LONGEST_LANE)), most)
+    else:
         return 1
-    fewest = min(max(2, -(-size // LONGEST_LANE)), MOST_LANES)
-    more, fewer = range(fewest, MOST_LANES + 1), range(fewest - 1, 0, -1)
+    more, fewer = range(fewest, most + 1), range(fewest - 1, 0, -1)
     return next(r for r in (*more, *fewer) if size % r == 0)
 
 
@@ -82,15 +91,15 @@ def block(batch: int, channels: int, signal_bytes: int, fits: int) -> tuple[int,
       batch: signals a channel.
       channels: channels.
       signal_bytes: of one signal's transform.
-      fits: bytes that a block may take; one signal is taken whatever its size.
+      fits: bytes that a block of channels may take, and half of what signals of one channel may;
+        one signal is taken whatever its size.
 
     Returns:
       (signals, channels), divisors of `batch` and `channels`.
     """
-    most = max(1, fits // signal_bytes)
-    if most < batch:
-        return _divisor(batch, most), 1
-    return max(batch, 1), _divisor(channels, most // max(batch, 1))
+    if fits < batch * signal_bytes:  # one channel; its batch is whole up to twice that size
+        return _divisor(batch, max(1, 2 * fits // signal_bytes)), 1
+    return max(batch, 1), _divisor(channels, fits // (max(batch, 1) * signal_bytes))
 
 
 def _divisor(n: int, most: int) -> int:

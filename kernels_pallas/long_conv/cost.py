@@ -49,12 +49,14 @@ def filter_bytes(call: Call, *, backward: bool = False) -> int:
         forward     channels (4 (taps + future taps) + 4 skip), or channels (8 frequencies + 4 skip)
         backward    twice that: each is read, and its gradient written
 
-    Taps are float32 parameters. A spectrum's frequencies are those that config.plan gives it.
+    Taps are float32 parameters. A spectrum's frequencies are those that config.plan gives it, or
+    those that a frequency-sparse one keeps.
     """
     weights = FILTER_BYTES * (call.taps + call.future_taps)
     if call.has_spectrum:
-        form, size = config.plan(call.length, call.taps, call.future_taps, call.mode)
-        weights = SPECTRUM_BYTES * (size if form == "half" else size // 2 + 1)
+        form, size = _transform(call)
+        frequencies = size * call.kept // call.blocks if form == "half" else size // 2 + 1
+        weights = SPECTRUM_BYTES * frequencies
     once = call.channels * (weights + FILTER_BYTES * call.has_skip)
     return 2 * once if backward else once
 
@@ -75,18 +77,17 @@ def expected_flops(
     implementation: str,
     backward: bool = False,
     factors: tuple[int, ...] | None = None,
-    kept: int = 1,
-    blocks: int = 1,
 ) -> int:
     """Floating-point operations of a call, by the implementation's algorithm.
 
     With F one transform's operations, BC = batch channels, T the number of tap arrays (1, and 1
     more with k_future; 0 with a spectrum, which is transformed already):
 
-        reference   2 BC length^2                                     backward: twice (dx and dk)
-        xla         shifts: 2 BC length (taps + future taps)          backward: twice
-                    else F (2 BC + T channels)                        backward: the same, X is saved
-                    F = 5 size log2 size (half-length form), 2.5 size log2 size (real form)
+        reference   2 BC length^2                              backward: twice (dx and dk)
+        xla         shifts: 2 BC length (taps + future taps)   backward: twice
+                    else F (2 BC + T channels)                 backward: F (3 BC + 2 T channels)
+                    F = 5 size log2 size (half-length form), 2.5 size log2 size (real form),
+                    the first times kept / blocks for a frequency-sparse filter
         Monarch     F_m 2 BC + 5 size log2 size T channels
                     backward: F_m BC (3 + 1 with a post gate), X is transformed again, + the same
                     F_m = (4 N1 + 8 N2 + 8 N3 ...) size kept / blocks: the first factor's products
@@ -98,19 +99,18 @@ def expected_flops(
         "mosaic_tpu".
       backward: the backward pass alone instead of the forward pass.
       factors: of the Monarch transform, their product its size; None for `balanced_factors`.
-      kept, blocks: of a frequency-sparse filter, for a Monarch backend; 1, 1 is dense.
 
     Raises:
-      ValueError: an unknown implementation, or factors or sparsity given to one that has none.
+      ValueError: an unknown implementation, or factors given to one that has none.
     """
     validate.one_of("implementation", implementation, IMPLEMENTATIONS)
     signals = call.batch * call.channels
     if implementation in MONARCH:
-        return _monarch(call, signals, backward, factors, kept, blocks)
-    if factors is not None or (kept, blocks) != (1, 1):
+        return _monarch(call, signals, backward, factors)
+    if factors is not None:
         raise ValueError(
-            f"factors is {factors}, kept {kept}, blocks {blocks} with implementation "
-            f"{implementation!r}; accepted: None, 1, 1, or one of {', '.join(MONARCH)}"
+            f"factors is {factors} with implementation {implementation!r}; accepted: None, or one "
+            f"of {', '.join(MONARCH)}"
         )
     passes = 2 if backward else 1
     if implementation == "reference":
@@ -118,9 +118,10 @@ def expected_flops(
     few = config.use_shifts(call.taps, call.future_taps, differentiated=backward)
     if few and not call.has_spectrum:
         return passes * 2 * signals * call.length * (call.taps + call.future_taps)
-    form, size = config.plan(call.length, call.taps, call.future_taps, call.mode)
-    one = fft_flops(size) if form == "half" else fft_flops(size) / 2
-    return round(one * (2 * signals + _tap_arrays(call) * call.channels))
+    form, size = _transform(call)
+    one = fft_flops(size) * (call.kept / call.blocks if form == "half" else 1 / 2)
+    filters = passes * _tap_arrays(call) * call.channels
+    return round(one * ((passes + 1) * signals + filters))
 
 
 def fft_flops(size: int) -> float:
@@ -166,8 +167,6 @@ def _monarch(
     signals: int,
     backward: bool,
     factors: tuple[int, ...] | None,
-    kept: int,
-    blocks: int,
 ) -> int:
     """The count for a Monarch backend."""
     size = 1 << max(call.length - 1, 3).bit_length()
@@ -175,13 +174,18 @@ def _monarch(
         factors = balanced_factors(size)
     if math.prod(factors) < call.length:
         raise ValueError(f"factors are {factors}; their product must reach length {call.length}")
-    if not 1 <= kept <= blocks:
-        raise ValueError(f"kept is {kept} of {blocks} blocks; accepted: 1 to blocks")
     size = math.prod(factors)
-    transform = (4 * factors[0] + 8 * sum(factors[1:])) * size * kept // blocks
+    transform = (4 * factors[0] + 8 * sum(factors[1:])) * size * call.kept // call.blocks
     count = 3 + call.has_post_gate if backward else 2
     filters = fft_flops(size) * _tap_arrays(call) * call.channels
     return round(transform * count * signals + filters)
+
+
+def _transform(call: Call) -> tuple[str, int]:
+    """The form and the points of the XLA path's transform."""
+    if call.blocks > 1:
+        return "half", max(1 << (call.length - 1).bit_length(), call.blocks)
+    return config.plan(call.length, call.taps, call.future_taps, call.mode)
 
 
 def _tap_arrays(call: Call) -> int:

@@ -33,6 +33,7 @@ from jax.lax import Precision
 from kernels_pallas.long_conv import spectrum as spectra
 from kernels_pallas.long_conv import vjp
 from kernels_pallas.long_conv.fourier import half_fft
+from kernels_pallas.long_conv.partition import partitioned
 from kernels_pallas.long_conv.spectrum import Spectrum
 
 SMALLEST, LARGEST = 256, 1 << 22  # points of the transform
@@ -118,7 +119,7 @@ def run(
         interpret=interpret,
     )
     weight = None if skip is None else skip.astype(jnp.float32)
-    backend = vjp.Backend(backend_convolve, backend_adjoint)
+    backend = vjp.Backend(*partitioned(backend_convolve, backend_adjoint))
     y: Any = vjp.convolve(backend, static, x, s_re, s_im, weight, pre, post)
     y = y.astype(u.dtype)
     return y if layout == "BCL" else y.swapaxes(1, 2)

@@ -36,7 +36,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jax.lax import Precision
 
-from kernels_pallas.long_conv import body, kernel, monarch, three_pass
+from kernels_pallas.long_conv import body, kernel, monarch, three_pass, tiles
 from kernels_pallas.long_conv.body import Signals
 from kernels_pallas.long_conv.kernel import Static, Tile
 from kernels_pallas.long_conv.monarch import Pair, Shape
@@ -53,6 +53,13 @@ FACTORS = {
     32768: (256, 128),
 }
 TILE_BYTES = 1 << 19  # of one operand's block: the pipeline holds two of each, eight operands
+
+
+def _tuned(static: Static, backward: bool) -> Tile | None:
+    """The measured tile of the device that is here, if there is one."""
+    if static.interpret:
+        return None
+    return tiles.attached("mosaic_tpu", "tpu", static.size, static.dtype, backward)
 
 
 def default_tile(static: Static, backward: bool = False) -> Tile:
@@ -111,6 +118,7 @@ def convolve(
         static, (u, pre_gate, post_gate) = _widened(static, u, pre_gate, post_gate)
         y = convolve(static, u, s_re, s_im, skip, pre_gate, post_gate, tile=tile)
         return y.astype("float16")
+    tile = tile or _tuned(static, backward=False)
     if tile is None and static.size > ONE_PROGRAM:
         return three_pass.convolve(PASSES, static, u, s_re, s_im, skip, pre_gate, post_gate)
     tile = tile or default_tile(static)
@@ -149,6 +157,7 @@ def adjoint(
         return tuple(
             a if a is None or i in (1, 2, 3) else a.astype("float16") for i, a in enumerate(made)
         )
+    tile = tile or _tuned(static, backward=True)
     if tile is None and static.size > ONE_PROGRAM:
         return three_pass.adjoint(PASSES, static, u, s_re, s_im, skip, pre_gate, post_gate, g)
     tile = tile or default_tile(static, backward=True)

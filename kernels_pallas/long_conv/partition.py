@@ -69,8 +69,9 @@ def _wrapped(function: Callable, may_fold_batch: bool) -> Callable:
             return _mapped(call, may_fold_batch, static, size, mapped, operands)
 
         # custom_partitioning needs devices to lower; a mesh of one, which a program may be lowered
-        # for without any, has nothing to partition.
-        alone = jax.sharding.get_abstract_mesh().size == 1
+        # for without any, has nothing to partition, and inside shard_map it has been done.
+        mesh = jax.sharding.get_abstract_mesh()
+        alone = mesh.size == 1 or (bool(mesh.axis_names) and mesh.are_all_axes_manual)
         one = custom_vmap(partial(inner if alone else split, static))
         one.def_vmap(rule)
         return one(*operands)

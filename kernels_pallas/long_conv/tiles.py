@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from kernels_pallas.long_conv.kernel import Tile
 
 TABLES = Path(__file__).with_suffix("")  # the folder of the tables
@@ -47,6 +49,22 @@ def tile(
       ValueError: the device's table is there and not in the format.
     """
     return load(table_path(device_kind, tables)).get((backend, size, str(dtype), bool(backward)))
+
+
+def attached(backend: str, platform: str, size: int, dtype: str, backward: bool) -> Tile | None:
+    """`tile` for the kind of device that this process has; None where it has none.
+
+    A tile decides speed and not values, so a program lowered for another device stays right.
+
+    Args:
+      backend, size, dtype, backward: as `tile`.
+      platform: "gpu" or "tpu".
+    """
+    try:
+        device = jax.devices(platform)[0]
+    except RuntimeError:  # no such platform here
+        return None
+    return tile(backend, device.device_kind, size, dtype, backward)
 
 
 def table_path(device_kind: str, tables: Path = TABLES) -> Path:
@@ -118,4 +136,4 @@ def _tile(size: Any, fields: Mapping[str, Any]) -> Tile:
     return made
 
 
-__all__ = ["Tile", "load", "save", "table_path", "tile"]
+__all__ = ["Tile", "attached", "load", "save", "table_path", "tile"]

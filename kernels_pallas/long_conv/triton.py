@@ -44,7 +44,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 from jax.lax import DotAlgorithmPreset, Precision
 
-from kernels_pallas.long_conv import body, kernel, monarch, three_pass
+from kernels_pallas.long_conv import body, kernel, monarch, three_pass, tiles
 from kernels_pallas.long_conv.body import Signals
 from kernels_pallas.long_conv.kernel import Static, Tile
 from kernels_pallas.long_conv.monarch import Pair, Shape
@@ -62,6 +62,13 @@ FACTORS = {
 }
 MOST_WARPS = 16  # a program may use every register of a multiprocessor and no more
 WARPS_IN_ALL = 8448  # of a grid: 64 on each of 132 multiprocessors
+
+
+def _tuned(static: Static, backward: bool) -> Tile | None:
+    """The measured tile of the device that is here, if there is one."""
+    if static.interpret:
+        return None
+    return tiles.attached("triton", "gpu", static.size, static.dtype, backward)
 
 
 def default_tile(static: Static, backward: bool = False) -> Tile:
@@ -124,6 +131,7 @@ def convolve(
     tile: Tile | None = None,
 ) -> Array:
     """y of kernel.py: one kernel up to ONE_PROGRAM points or as `tile` asks, else three passes."""
+    tile = tile or _tuned(static, backward=False)
     if tile is None and static.size > ONE_PROGRAM[static.dtype]:
         return three_pass.convolve(PASSES, static, u, s_re, s_im, skip, pre_gate, post_gate)
     tile = tile or default_tile(static)
@@ -151,14 +159,15 @@ def adjoint(
     tile: Tile | None = None,
 ) -> tuple[Array | None, ...]:
     """(du, ds_re, ds_im, dskip, dpre, dpost) of kernel.py, in one kernel or three passes."""
+    tile = tile or _tuned(static, backward=True)
     if tile is None and static.size > ONE_PROGRAM[static.dtype]:
         return three_pass.adjoint(PASSES, static, u, s_re, s_im, skip, pre_gate, post_gate, g)
     tile = tile or default_tile(static, backward=True)
     shape = monarch.shape(tile.factors, static.twisted, static.kept, static.blocks)
     operands = (_constants(static, shape, s_re, s_im, skip), Signals(u, pre_gate, post_gate, g))
-    tiles = -(-static.batch // tile.batch_tile)
+    parts = -(-static.batch // tile.batch_tile)
     signal = jax.ShapeDtypeStruct(u.shape, u.dtype)
-    sums = jax.ShapeDtypeStruct((tiles, static.channels, *shape.spectrum), jnp.float32)
+    sums = jax.ShapeDtypeStruct((parts, static.channels, *shape.spectrum), jnp.float32)
     out = {
         "u": signal,
         "pre": None if pre_gate is None else signal,
@@ -166,7 +175,7 @@ def adjoint(
         "w": Pair(sums, sums),
         "skip": None
         if skip is None
-        else jax.ShapeDtypeStruct((tiles, static.channels), jnp.float32),
+        else jax.ShapeDtypeStruct((parts, static.channels), jnp.float32),
     }
     made = _call(
         partial(_adjoint_kernel, static, shape, tile.batch_tile), static, tile, operands, out

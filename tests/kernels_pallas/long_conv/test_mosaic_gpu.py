@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -21,6 +20,7 @@ from kernels_pallas.long_conv import (
     mosaic_gpu_stages,
     reference,
 )
+from kernels_pallas.long_conv.api import Call
 from kernels_pallas.long_conv.kernel import Static
 from kernels_pallas.long_conv.mosaic_gpu_plan import SIZES, plan
 from tests.kernels_pallas.long_conv.kernel_problems import CEILING, Problem, check
@@ -151,14 +151,20 @@ def test_no_interpreter_says_so():
 
 
 def test_unsupported_reads_a_call():
-    facts = {"batch": 2, "channels": 3, "length": 300, "dtype": "bfloat16", "mode": "causal"}
-    assert mosaic_gpu.unsupported(SimpleNamespace(**facts)) is None
+    call = Call(
+        batch=2, channels=3, length=300, taps=300, future_taps=0, dtype="bfloat16",
+        mode="causal", layout="BCL", has_spectrum=False, has_skip=False, has_pre_gate=True,
+        has_post_gate=False,
+    )  # fmt: skip
+    assert mosaic_gpu.unsupported(call) is None
     for change, reason in (
         ({"dtype": "float32"}, "float32"),
         ({"length": 40000}, "above 32768"),
         ({"mode": "circular"}, "circular"),
+        ({"one_dtype": False}, "different dtypes"),
+        ({"kept": 3, "blocks": 8}, "3 of 8"),
     ):
-        refused = mosaic_gpu.unsupported(SimpleNamespace(**facts | change))
+        refused = mosaic_gpu.unsupported(call._replace(**change))
         assert refused is not None
         assert reason in refused
 
