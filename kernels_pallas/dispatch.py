@@ -33,6 +33,22 @@ def always(call: Any) -> str | None:
     return None
 
 
+def refused_by(module: str) -> Callable[[Any], str | None]:
+    """The `unsupported` of a backend's own module, which is imported only when it is asked.
+
+    A module that cannot be imported here serves no call, and the reason says what is missing.
+    """
+
+    def unsupported(call: Any) -> str | None:
+        try:
+            backend = import_module(module)
+        except ImportError as error:
+            return f"{module} cannot be imported here: {error}"
+        return backend.unsupported(call)
+
+    return unsupported
+
+
 def reasons(table: Table, call: Any) -> dict[str, str | None]:
     """For each implementation, best first, why it cannot serve `call` (None: it can)."""
     return {name: entry.unsupported(call) for name, entry in table.items()}
@@ -52,11 +68,10 @@ def choose(operator: str, table: Table, call: Any, implementation: str | None = 
         the message carries the reasons.
     """
     if implementation is None:
-        refused = reasons(table, call)
-        for name, reason in refused.items():
-            if reason is None:
+        for name, entry in table.items():  # an entry below the one that serves is not asked
+            if entry.unsupported(call) is None:
                 return name
-        listed = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons(table, call).items())
         raise ValueError(f"{operator}: no implementation supports this call ({listed})")
     if not isinstance(implementation, str) or implementation not in table:
         accepted = ", ".join(repr(name) for name in table)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -16,14 +14,9 @@ from kernels_pallas.long_conv import spectrum as spectra
 from kernels_pallas.long_conv.spectrum import Spectrum
 
 
-def _refused_by(module: str) -> Callable[[Any], str | None]:
-    """A backend's own `unsupported`, its module imported only when it is asked."""
-    return lambda call: import_module(module).unsupported(call)
-
-
 def _backend(name: str) -> dispatch.Implementation:
     module = f"kernels_pallas.long_conv.{name}"
-    return dispatch.Implementation(_refused_by(module), module)
+    return dispatch.Implementation(dispatch.refused_by(module), module)
 
 
 # Best first, as far as measured: no device has timed the Pallas kernels yet, so they run when they

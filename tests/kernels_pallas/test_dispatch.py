@@ -62,3 +62,33 @@ assert not {"flax", "matplotlib"} & {m.split(".")[0] for m in sys.modules}
 assert not xla_bridge.backends_are_initialized()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_entry_below_the_chosen_one_is_not_asked():
+    def asked(call):
+        raise AssertionError("asked")
+
+    table = {
+        "first": dispatch.Implementation(dispatch.always, "a"),
+        "second": dispatch.Implementation(asked, "b"),
+    }
+    assert dispatch.choose("op", table, None) == "first"
+
+
+def test_a_module_that_cannot_be_imported_is_a_reason():
+    missing = dispatch.Implementation(dispatch.refused_by("kernels_pallas.no_such_backend"), "x")
+    with pytest.raises(ValueError, match="no_such_backend"):
+        dispatch.choose("op", {"missing": missing}, None, "missing")
+
+
+def test_a_default_call_imports_no_kernel():
+    program = (
+        "import sys, jax.numpy as jnp\n"
+        "from kernels_pallas import long_conv\n"
+        "long_conv(jnp.ones((1, 2, 64)), jnp.ones((2, 64)))\n"
+        "print([m for m in sys.modules if m.startswith('jax.experimental.pallas')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
