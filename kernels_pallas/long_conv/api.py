@@ -230,8 +230,8 @@ def long_conv_sparse_spectrum(
       TypeError: k or k_future is no floating array, or length, kept or blocks is no int.
       ValueError: a shape or an option.
 
-    Reference: Fu et al. 2023, "FlashFFTConv", section 3.3 (frequency-sparse convolutions, there a
-    pattern of the decomposed spectrum of a transform twice as long).
+    Reference: Fu et al. 2023, "FlashFFTConv" (frequency-sparse convolutions, there a pattern of the
+    decomposed spectrum of a transform twice as long).
     """
     taps, future = _filter_to_transform(k, k_future, length, "causal")
     for name, value in (("kept", kept), ("blocks", blocks)):
