@@ -13,27 +13,27 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# Forward, length 256 to 16K: 32 shifts take 0.3 to 0.5 of the best transform, 64 take 0.8 to 1.2.
+# Forward, length 256 to 16K: 32 shifts take 0.3 to 0.5 of the best transform, 64 take 0.7 to 1.2.
 SHIFT_TAPS = 32
-# Forward and backward: each tap's derivative is a reduction of its own. 8 taps take 0.8 to 0.9 of
-# the best transform, 16 already 1.8 to 4, 32 take 5 to 10.
+# Forward and backward: each tap's derivative is a reduction of its own. 8 taps take 0.5 to 0.8 of
+# the best transform, 16 take 0.9 to 2.2, 32 take 2.6 to 5.
 SHIFT_TAPS_DIFFERENTIATED = 8
-# The real transform against the half-length one, forward and backward: 0.8 to 1.0 of its time at
-# 1.5 times its size (length 256 and 1K), 0.7 to 0.8 at 1.75 times its size (4K and 16K).
-REAL_OVER_HALF_SHORT, REAL_OVER_HALF_LONG = 1.5, 1.8
-LONG = 2048
-# Padding to the next 5-smooth size, by largest prime factor: no gain at 13 (1001), 0.7 to 1.2 times
-# as fast at 17 to 23 below length 400, 2 times at 17017, 1.8 to 10 times for primes.
+# The real transform against the half-length one, forward and backward: 0.6 to 0.8 of its time at
+# about its size, 0.8 at 1.13 times its size, 1.0 to 1.1 at 1.5 times, 1.0 to 1.3 at 1.75 times.
+REAL_OVER_HALF = 1.4
+# Padding to the next 5-smooth size, by largest prime factor: 1.1 times as fast at 13 (286, 1001),
+# 1.2 to 1.4 times at 17 to 23 below length 400, 2.7 times at 17017, 2 to 11 times for primes.
 ROUGH_PRIME = 13
 # Lanes on CPU. The FFT takes 2.2 ns a point at 2048 points, 3.1 at 4096 to 8192, 3.6 at 16K, 5 at
 # 64K and 12 from 256K on; an outer stage of 2 or 4 lanes about 1 each way, of 16 about 2. So 2
-# lanes pay at 4096 (0.92 of the time of one), none at 8K to 32K (1.0 to 1.3), 4 at 64K (0.9), where
-# the time of 2 is the same, and at 128K (0.45); above, as many as make lanes of 64K.
+# lanes pay at 4096 (0.93 of the time of one), none at 8K to 32K (1.0 to 1.15), 2 at 64K (0.88) and
+# 4 at 128K (0.47); above, as many as make lanes of 64K (4 at 256K take 0.56 of the time of 2, 8 at
+# 512K 0.7 of that of 4, 16 at 1M 0.7 of that of 8).
 TWO_LANES, MANY_LANES = range(4096, 8192), 1 << 16  # sizes
-FEWEST_OF_MANY, MOST_LANES, LONGEST_LANE = 4, 16, 1 << 16
-# Blocks on CPU, bytes of one complex temporary: 1 MB is the best or within 2 % of it from length 1K
-# to 64K, forward and backward, and 4 MB takes up to 1.15 times as long. Splitting the batch of one
-# channel costs 1.1 to 1.25 times as long backward at 16K to 128K, nothing from 256K on.
+FEWEST_LANES = 2, 4  # of many: below twice that size, and from there on
+MOST_LANES, LONGEST_LANE = 16, 1 << 16
+# Blocks on CPU, bytes of one complex temporary: 256 KB to 1 MB are within 5 % of one another from
+# length 1K on, forward and backward; 4 MB take up to 1.15 times as long.
 BLOCK_BYTES = 1 << 20
 
 
@@ -57,8 +57,7 @@ def plan(length: int, taps: int, future_taps: int, mode: str) -> Plan:
         return Plan("real", length)
     half = smooth_size(length) if _largest_prime(length) > ROUGH_PRIME else length
     real = smooth_size(max(length + taps - 1, length + min(future_taps, length - 1)))
-    ratio = REAL_OVER_HALF_LONG if length >= LONG else REAL_OVER_HALF_SHORT
-    return Plan("real", real) if real <= ratio * half else Plan("half", half)
+    return Plan("real", real) if real <= REAL_OVER_HALF * half else Plan("half", half)
 
 
 def use_shifts(taps: int, future_taps: int, *, differentiated: bool) -> bool:
@@ -77,7 +76,7 @@ def lanes(size: int) -> int:
         fewest = most = 2
     elif size >= MANY_LANES:
         most = MOST_LANES
-        fewest = min(max(FEWEST_OF_MANY, -(-size // LONGEST_LANE)), most)
+        fewest = min(max(FEWEST_LANES[size >= 2 * MANY_LANES], -(-size // LONGEST_LANE)), most)
     else:
         return 1
     more, fewer = range(fewest, most + 1), range(fewest - 1, 0, -1)
@@ -91,15 +90,15 @@ def block(batch: int, channels: int, signal_bytes: int, fits: int) -> tuple[int,
       batch: signals a channel.
       channels: channels.
       signal_bytes: of one signal's transform.
-      fits: bytes that a block of channels may take, and half of what signals of one channel may;
-        one signal is taken whatever its size.
+      fits: bytes that a block may take; one signal is taken whatever its size.
 
     Returns:
       (signals, channels), divisors of `batch` and `channels`.
     """
-    if fits < batch * signal_bytes:  # one channel; its batch is whole up to twice that size
-        return _divisor(batch, max(1, 2 * fits // signal_bytes)), 1
-    return max(batch, 1), _divisor(channels, fits // (max(batch, 1) * signal_bytes))
+    most = max(1, fits // signal_bytes)
+    if most < batch:
+        return _divisor(batch, most), 1
+    return max(batch, 1), _divisor(channels, most // max(batch, 1))
 
 
 def _divisor(n: int, most: int) -> int:

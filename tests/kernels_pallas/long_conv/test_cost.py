@@ -71,9 +71,9 @@ def test_flops_of_xla():
     assert cost.filter_bytes(sparse) == cost.filter_bytes(ready) * 3 // 8
     circular = LONG._replace(mode="circular")  # a real transform is half of a complex one
     assert cost.expected_flops(circular, implementation="xla") == one * (2 * 6 + 3) / 2
-    # taps = length / 2 at 4096: the real form at 6144 points
-    partial = LONG._replace(length=4096, taps=2048)
-    expected = 2.5 * 6144 * math.log2(6144) * (2 * 6 + 3)
+    # taps = length / 4 at 4096: the real form at 5120 points
+    partial = LONG._replace(length=4096, taps=1024)
+    expected = 2.5 * 5120 * math.log2(5120) * (2 * 6 + 3)
     assert cost.expected_flops(partial, implementation="xla") == round(expected)
 
 
