@@ -106,7 +106,9 @@ def long_conv(
     Raises:
       TypeError: an operand is no array, is not floating, or is wider than u is computed in.
       ValueError: a shape, an option, a `Spectrum` made for another length or mode, or a named
-        implementation that cannot serve the call; the message says why.
+        implementation that cannot serve the call; the message says why. A Pallas kernel lowered for
+        a platform that is not its own is refused by JAX ("Only interpret mode is supported on CPU
+        backend").
 
     Reference: Fu et al. 2023, "FlashFFTConv"; Fu et al. 2023, "Simple Hardware-Efficient Long
     Convolutions", Eq. 1; Poli et al. 2023, "Hyena Hierarchy", Eq. 4 (gates).
