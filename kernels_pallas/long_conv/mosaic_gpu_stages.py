@@ -37,10 +37,9 @@ def tiled(planes: tuple[int, ...], rows: int, columns: int, dtype, columns_of: i
     """
     itemsize = jnp.dtype(dtype).itemsize
     swizzle = min(128, columns_of * itemsize)
-    transforms = (
-        plgpu.TilingTransform((8, swizzle // itemsize)),
-        plgpu.SwizzleTransform(swizzle),
-    )
+    tiling: Any = plgpu.TilingTransform  # abstract to the type checker in JAX 0.12
+    swizzling: Any = plgpu.SwizzleTransform
+    transforms = (tiling((8, swizzle // itemsize)), swizzling(swizzle))
     return plgpu.SMEM((*planes, rows, columns), dtype, transforms=transforms)
 
 
