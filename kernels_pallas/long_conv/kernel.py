@@ -119,7 +119,9 @@ def run(
         interpret=interpret,
     )
     weight = None if skip is None else skip.astype(jnp.float32)
-    backend = vjp.Backend(*partitioned(backend_convolve, backend_adjoint))
+    pair = backend_convolve, backend_adjoint
+    # The interpreters call back in order, which custom_partitioning does not allow.
+    backend = vjp.Backend(*(pair if interpret else partitioned(*pair)))
     y: Any = vjp.convolve(backend, static, x, s_re, s_im, weight, pre, post)
     y = y.astype(u.dtype)
     return y if layout == "BCL" else y.swapaxes(1, 2)

@@ -115,6 +115,7 @@ def test_without_a_gpu_they_refuse(tmp_path, capsys):
 
 
 @ON_CPU
+@pytest.mark.slow
 def test_the_tuner_writes_a_table_that_is_found(tmp_path, capsys):
     smoke = ["--smoke", "--sizes", "256", "--dtypes", "float32"]
     assert tune_long_conv.main(smoke) == 2  # never into the package

@@ -78,8 +78,12 @@ def same(ours, theirs):
         assert_close(a, b)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize(
+    ("name", "walk"),
+    [(name, "channels") for name in PROBLEMS]
+    + [(name, "signals") for name in ("bidirectional", "sparse spectrum", "real")]
+    + [("bidirectional", "whole")],
+)
 def test_values_and_first_derivatives(name, walk):
     ours, theirs, operands = pair(name, walk)
     same(ours(*operands), theirs(*operands))
@@ -90,7 +94,7 @@ def test_values_and_first_derivatives(name, walk):
     same(*(jax.jvp(f, operands, tangents) for f in (ours, theirs)))
 
 
-@pytest.mark.parametrize("name", ["taps", "bidirectional", "sparse spectrum"])
+@pytest.mark.parametrize("name", ["bidirectional", "sparse spectrum"])
 def test_each_operand_alone(name):
     ours, theirs, operands = pair(name)
     g = normal(4, BATCH, CHANNELS, LENGTH)
