@@ -149,10 +149,8 @@ def kernel_spectrum(
     if mode == "circular":
         values = jnp.fft.fft(past, size)
         return values.real, values.imag, 1, 1
-    values = half_fft(past, size)
-    delayed = spectra.delay(k_future, length)
-    if delayed is not None:
-        values = values + half_fft(delayed.astype(jnp.float32), size).conj()
+    future = None if k_future is None else k_future.astype(jnp.float32)
+    values = spectra.both_sides(lambda taps: half_fft(taps, size), past, future, length)
     return values.real, values.imag, 1, 1
 
 

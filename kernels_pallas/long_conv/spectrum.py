@@ -15,6 +15,7 @@ q mod R < kept are kept; the others are zero by definition, and are neither stor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import jax
@@ -59,10 +60,7 @@ def transform(k: Array, k_future: Array | None, length: int, mode: str) -> Spect
     taps, future_taps = k.shape[-1], 0 if k_future is None else k_future.shape[-1]
     chosen = plan(length, taps, future_taps, mode)
     forward = half_fft if chosen.form == "half" else real_fft
-    values = forward(k, chosen.size)
-    delayed = delay(k_future, length)
-    if delayed is not None:
-        values = values + forward(delayed, chosen.size).conj()
+    values = both_sides(lambda taps: forward(taps, chosen.size), k, k_future, length)
     return Spectrum(values, length, mode, taps, future_taps, chosen.form, chosen.size)
 
 
@@ -76,11 +74,16 @@ def sparse_transform(
     """
     size = max(1 << (length - 1).bit_length(), blocks)
     outer = lanes(size, blocks, k.dtype, kept)
-    values = jnp.stack(split(outer, k), axis=1)
-    delayed = delay(k_future, length)
-    if delayed is not None:
-        values = values + jnp.stack(split(outer, delayed), axis=1).conj()
+    values = both_sides(lambda taps: jnp.stack(split(outer, taps), axis=1), k, k_future, length)
     return Spectrum(values, length, "causal", length, length, "lanes", size, kept, blocks)
+
+
+def both_sides(
+    forward: Callable[[Array], Array], k: Array, k_future: Array | None, length: int
+) -> Array:
+    """S = F(k) + conj(F(k')) for a transform F of taps."""
+    values, delayed = forward(k), delay(k_future, length)
+    return values if delayed is None else values + forward(delayed).conj()
 
 
 def delay(k_future: Array | None, length: int) -> Array | None:
@@ -117,4 +120,4 @@ def taps_of(spectrum: Spectrum) -> tuple[Array, Array | None]:
     return past[:, : spectrum.taps], jnp.pad(future, ((0, 0), (0, spectrum.future_taps - reached)))
 
 
-__all__ = ["Spectrum", "delay", "natural", "sparse_transform", "taps_of", "transform"]
+__all__ = ["Spectrum", "both_sides", "delay", "natural", "sparse_transform", "taps_of", "transform"]

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
-from kernels_pallas.long_conv.fourier import twiddle
+from kernels_pallas.long_conv.fourier import half_fft, half_ifft
+from kernels_pallas.long_conv.monarch import band
 
 
 class Backend(NamedTuple):
@@ -99,18 +99,9 @@ def plain_convolve(
     float32 = jnp.float32
     x = u.astype(float32) if pre_gate is None else u.astype(float32) * pre_gate.astype(float32)
     length, size = static.length, static.size
-    kept = np.arange(static.blocks) < static.kept
-    mask = np.tile(kept.astype(np.float32), size // static.blocks)
-    s = (
-        lax.complex(s_re, s_im)
-        if static.kept == static.blocks
-        else lax.complex(s_re * mask, s_im * mask)
-    )
+    s = lax.complex(*(band(a, static.kept, static.blocks) for a in (s_re, s_im)))
     if static.twisted:
-        cos, sin = twiddle(size, jnp.dtype(float32))
-        z = lax.complex(x * cos[:length], -x * sin[:length])
-        w = jnp.fft.ifft(jnp.fft.fft(z, size) * s)[..., :length]
-        c = cos[:length] * w.real - sin[:length] * w.imag
+        c = half_ifft(half_fft(x, size) * s, size, length)
     else:
         c = jnp.fft.ifft(jnp.fft.fft(x, size) * s)[..., :length].real
     if skip is not None:
