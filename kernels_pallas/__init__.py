@@ -10,6 +10,12 @@ from kernels_pallas.long_conv import (
     long_conv_sparse_spectrum,
     long_conv_spectrum,
 )
+from kernels_pallas.neighborhood_attention import (
+    merge_attentions,
+    neighborhood_attention,
+    neighborhood_attention_sharded,
+    neighborhood_attention_spatial,
+)
 from kernels_pallas.short_conv import short_conv
 
 __all__ = [
@@ -19,5 +25,9 @@ __all__ = [
     "long_conv_sharded",
     "long_conv_sparse_spectrum",
     "long_conv_spectrum",
+    "merge_attentions",
+    "neighborhood_attention",
+    "neighborhood_attention_sharded",
+    "neighborhood_attention_spatial",
     "short_conv",
 ]

@@ -20,6 +20,10 @@ the sum of their squares, where that is larger than the result: the size that th
 terms' signs are random, so that a sum which does not cancel meets the rule above unchanged:
 
     ||actual - expected|| <= L2[dtype] * max(||expected||, ||size||),  size_i^2 = sum_j term_ij^2
+
+and, element by element,
+
+    max |actual - expected| <= RELATIVE[dtype] * max(max |expected|, max size)
 """
 
 from __future__ import annotations
@@ -95,3 +99,13 @@ def assert_conditioned(actual, expected, size, dtype) -> None:
     else:
         allowed = L2[str(dtype)] * scale
     assert error <= allowed, f"L2 error {error:.2e}, allowed {allowed:.2e} ({dtype})"
+
+
+def assert_close_to_terms(actual, expected, size, dtype="float32") -> None:
+    """The element-by-element rule for sums that may cancel; `size` as in assert_conditioned."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape == np.shape(size), (actual.shape, expected.shape)
+    scale = max(np.abs(expected).max(initial=0.0), np.max(size, initial=0.0))
+    error = np.abs(actual - expected).max(initial=0.0)
+    allowed = RELATIVE[str(dtype)] * scale
+    assert error <= allowed, f"max error {error:.2e}, allowed {allowed:.2e} ({dtype})"

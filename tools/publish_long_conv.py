@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from pages import ROOT, provenance, write_between
+
 PAGE = ROOT / "docs" / "long_conv.md"
-BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
 FILES = (
     ("long_conv_1t", "One thread, heap fixed for everybody"),
     ("long_conv_1t_default_heap", "One thread, the system's heap"),
@@ -71,19 +71,6 @@ def floors(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def provenance(path: Path, result: dict[str, Any]) -> str:
-    """Where the numbers come from, in a sentence."""
-    made = result["provenance"]
-    versions = made["versions"]
-    state = "with uncommitted changes" if made["uncommitted_changes"] else "clean"
-    return (
-        f"`{made['command']}` on {made['cores']} cores of an {made['cpu']}, {made['date']}, Python "
-        f"{made['python']}, JAX {versions['jax']}, SciPy {versions.get('scipy', '-')}, PyTorch "
-        f"{versions.get('torch', '-')}, commit {made['commit'][:7]} ({state}), load average "
-        f"{made['load_average'][0]:.1f}; `{path.relative_to(ROOT).as_posix()}`."
-    )
-
-
 def page(folder: Path) -> str:
     """The part of the page between the markers."""
     parts = []
@@ -101,11 +88,7 @@ def page(folder: Path) -> str:
 def main(argv: list[str]) -> None:
     """Rewrite the page."""
     folder = Path(argv[0]).resolve() if argv else ROOT / "benchmarks" / "results" / "cpu-2"
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{page(folder)}\n{END}{after}", encoding="utf-8")
-    print("wrote", PAGE)
+    write_between(PAGE, page(folder))
 
 
 if __name__ == "__main__":

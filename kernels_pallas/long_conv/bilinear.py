@@ -26,9 +26,11 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from kernels_pallas.varying import alike
 
 
 class Bilinear(NamedTuple):
@@ -50,7 +52,7 @@ class Bilinear(NamedTuple):
 
 def apply(operation: Bilinear, x: Array, f: tuple[Array, ...]) -> Array:
     """filter(x, f)."""
-    return cast(Array, filter_p.bind(*_alike(x, *f), operation=operation))
+    return cast(Array, filter_p.bind(*alike(x, *f), operation=operation))
 
 
 # What each primitive computes, in plain code and as scheduled on CPU.
@@ -103,16 +105,6 @@ def _like(aval: Any) -> Any:
     return aval.update(weak_type=False)
 
 
-def _alike(*operands: Array) -> list[Array]:
-    """The operands, each varying over every mesh axis (under shard_map) that any of them does."""
-    varying = [jax.typeof(a).manual_axis_type.varying for a in operands]
-    axes = frozenset().union(*varying)
-    return [
-        lax.pcast(a, tuple(sorted(axes - own)), to="varying") if axes - own else a
-        for a, own in zip(operands, varying, strict=True)
-    ]
-
-
 def _define(name: str, plain: Callable, cpu: Callable, avals: Callable, multiple: bool) -> Any:
     """A primitive with its shapes, its evaluation and its lowering."""
     primitive = Primitive(name)
@@ -159,7 +151,7 @@ def _filter_jvp(primals: Any, tangents: Any, *, operation: Bilinear) -> Any:
     df = [ad.instantiate_zeros(d) for d in df]
     if type(dx) is ad.Zero:
         return y, apply(operation, x, tuple(df))
-    return y, tangent_p.bind(*_alike(x, *f, dx, *df), operation=operation)
+    return y, tangent_p.bind(*alike(x, *f, dx, *df), operation=operation)
 
 
 def _plain_jvp(plain: Callable, primals: Any, tangents: Any, **facts: Any) -> Any:
@@ -174,7 +166,7 @@ ad.primitive_jvps[adjoint_p] = partial(_plain_jvp, _adjoint_plain)
 
 def _pull(operation: Bilinear, x: Any, f: Any, g: Any, want: tuple[bool, bool]) -> list[Any]:
     """The cotangents of x and of every f, None for those not wanted."""
-    pulled = adjoint_p.bind(*_alike(x, *f, g), operation=operation, want=want)
+    pulled = adjoint_p.bind(*alike(x, *f, g), operation=operation, want=want)
     of_x = pulled[0] if want[0] else None
     return [of_x, *(pulled[want[0] :] if want[1] else [None] * len(f))]
 
@@ -213,7 +205,7 @@ def _adjoint_transpose(
         return [*nothing, None]
     given = [ad.instantiate_zeros(c) for c in cotangents]
     if want == (True, True):
-        of_g = tangent_p.bind(*_alike(x, *f, *given), operation=operation)
+        of_g = tangent_p.bind(*alike(x, *f, *given), operation=operation)
     elif want[0]:
         of_g = apply(operation, given[0], tuple(f))
     else:
