@@ -70,7 +70,7 @@ def attend_frame(
         )
     if call.batch == 0:  # nothing to cut
         return reference.forward(call, q, k, v, additional_keys, additional_values, mask, bias)
-    chosen = plan or config.plan(call, q.shape[1:-2])
+    chosen = plan or config.plan(call, q.shape[1:-2], whole=frame is None)
     problem = Problem(tiling.axes_of(call), call.scale, chosen)
     operands = Operands(q, k, v, mask, bias, origins)
     return _attend(problem, operands, additional_keys, additional_values)
