@@ -52,6 +52,7 @@ notebooks: ## run every notebook at toy size
 bench: ## the benchmarks at their quick CPU sizes, into runs/benchmarks
 	@tools/set_up.sh "$(VENV)" dev
 	"$(PY)" -m benchmarks.long_conv --quick --out runs/benchmarks
+	"$(PY)" -m benchmarks.neighborhood_attention --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.scaling_fit --points 60 --bootstrap 200 --inits 4 --out runs/benchmarks
 
 wheel: ## build the wheel into dist/

@@ -37,15 +37,10 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.neighborhood_attention_peers import Case, jax_dense, operands, torch_functions
 from kernels_pallas.neighborhood_attention import neighborhood_attention, waste
+from kernels_pallas.neighborhood_attention.cases import CPU
 from kernels_pallas.neighborhood_attention.windows import Axis
 
-CASES = {
-    "2d 56 w7": Case((56, 56), (7, 7), (1, 1)),
-    "2d 56 w13": Case((56, 56), (13, 13), (1, 1)),
-    "2d 56 w7 d2": Case((56, 56), (7, 7), (2, 2)),
-    "1d 4096 w129": Case((4096,), (129,), (1,)),
-    "3d 8x28x28 w3,7,7": Case((8, 28, 28), (3, 7, 7), (1, 1, 1)),
-}
+CASES = {name: Case(call.space, call.window, call.dilation) for name, call in CPU.items()}
 QUICK = ("2d 56 w7", "1d 4096 w129")
 PASSES = ("forward", "forward+backward")
 TARGET = {"forward": 4.0, "forward+backward": 3.0}

@@ -39,13 +39,13 @@ from benchmarks.neighborhood_attention_gpu_peers import (
     NAMES,
     OURS,
     PASSES,
-    call_of,
     errors,
     jax_timer,
     torch_timer,
 )
 from kernels_pallas.neighborhood_attention import waste
-from kernels_pallas.neighborhood_attention.api import Call
+from kernels_pallas.neighborhood_attention.call import Call
+from kernels_pallas.neighborhood_attention.cases import GPU, case
 from kernels_pallas.neighborhood_attention.windows import Axis
 
 
@@ -58,29 +58,27 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "2d 256 w80": Case(call_of((256, 256), (80, 80), heads=24), (16, 8), 0.25),
-    "2d 256 w80 s16": Case(call_of((256, 256), (80, 80), stride=(16, 16), heads=24), (16, 8), 0.60),
-    "3d 30x48x80 w18,24,24": Case(call_of((30, 48, 80), (18, 24, 24), heads=24), (2, 8, 8), None),
-    "3d 30x48x80 w18,24,24 s16,8,8": Case(
-        call_of((30, 48, 80), (18, 24, 24), stride=(16, 8, 8), heads=24), (2, 8, 8), 0.60
-    ),
-    "1d 32768 w2048": Case(call_of((32768,), (2048,), heads=24), (128,), None),
+    "2d 256 w80": Case(GPU["2d 256 w80"], (16, 8), 0.25),
+    "2d 256 w80 s16": Case(GPU["2d 256 w80 s16"], (16, 8), 0.60),
+    "3d 30x48x80 w18,24,24": Case(GPU["3d 30x48x80 w18,24,24"], (2, 8, 8), None),
+    "3d 30x48x80 w18,24,24 s16,8,8": Case(GPU["3d 30x48x80 w18,24,24 s16,8,8"], (2, 8, 8), 0.60),
+    "1d 32768 w2048": Case(GPU["1d 32768 w2048"], (128,), None),
 }
 SMOKE = {
-    "2d 16 w5": Case(call_of((16, 16), (5, 5), heads=1, head_dim=16), (16, 8), 0.25),
-    "1d 128 w16": Case(call_of((128,), (16,), stride=(4,), heads=1, head_dim=16), (128,), None),
+    "2d 16 w5": Case(case((16, 16), (5, 5), heads=1, head_dim=16), (16, 8), 0.25),
+    "1d 128 w16": Case(case((128,), (16,), stride=(4,), heads=1, head_dim=16), (128,), None),
 }
 CHECKS = {
-    "2d": call_of((40, 24), (13, 9), heads=2),
-    "2d strided": call_of((32, 48), (16, 16), stride=(4, 16), heads=2, head_dim=64),
-    "2d mask, more keys": call_of((25, 33), (6, 11), heads=2, has_mask=True, additional=5),
-    "3d": call_of((6, 16, 20), (4, 8, 8), stride=(1, 2, 3), heads=4, kv_heads=2),
-    "1d causal dilated": call_of((1000,), (129,), dilation=(3,), causal=(True,), heads=2, batch=2),
-    "1d value size": call_of((700,), (64,), heads=2, head_dim=64, value_dim=128),
+    "2d": case((40, 24), (13, 9), heads=2),
+    "2d strided": case((32, 48), (16, 16), stride=(4, 16), heads=2, head_dim=64),
+    "2d mask, more keys": case((25, 33), (6, 11), heads=2, has_mask=True, additional=5),
+    "3d": case((6, 16, 20), (4, 8, 8), stride=(1, 2, 3), heads=4, kv_heads=2),
+    "1d causal dilated": case((1000,), (129,), dilation=(3,), causal=(True,), heads=2, batch=2),
+    "1d value size": case((700,), (64,), heads=2, head_dim=64, value_dim=128),
 }
 SMOKE_CHECKS = {
-    "2d": call_of((9, 12), (4, 5), stride=(2, 1), heads=2, kv_heads=1, head_dim=16),
-    "1d": call_of((40,), (9,), dilation=(3,), causal=(True,), has_mask=True, head_dim=16),
+    "2d": case((9, 12), (4, 5), stride=(2, 1), heads=2, kv_heads=1, head_dim=16),
+    "1d": case((40,), (9,), dilation=(3,), causal=(True,), has_mask=True, head_dim=16),
 }
 # Relative L2 at most: 16 bits, every stage's operands rounded; float32 as multiplied by IEEE rules.
 LIMITS = {"bfloat16": 1e-2, "float16": 1.5e-3, "float32": 1e-5}

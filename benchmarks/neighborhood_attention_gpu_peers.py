@@ -32,16 +32,6 @@ PASSES = ("forward", "forward+backward")
 INTERPRETED = ("mosaic_gpu", "triton")  # those that take `interpret`
 
 
-def call_of(space: tuple[int, ...], window: tuple[int, ...], **facts: Any) -> Call:
-    """A call with what is not given neutral: batch 1, bfloat16, equal heads, no option."""
-    neutral = {"dilation": 1, "stride": 1, "causal": False}
-    filled = {name: (value,) * len(space) for name, value in neutral.items()}
-    made: dict[str, Any] = {"batch": 1, "dtype": "bfloat16", "heads": 1, "head_dim": 128}
-    made |= filled | facts
-    made = {"kv_heads": made["heads"], "value_dim": made["head_dim"], **made}
-    return Call(space=space, window=window, **{"scale": made["head_dim"] ** -0.5, **made})
-
-
 def shapes(call: Call) -> dict[str, tuple[int, ...]]:
     """Of q, k, v, the additional keys and values, and the cotangents, by name."""
     lead = (call.batch, *call.space)

@@ -78,6 +78,8 @@ def run(
     static = static_of(call, interpret)
     widen = padded_head or (lambda size: size)
     static = static._replace(head_dim=widen(call.head_dim), value_dim=widen(call.value_dim))
+    if mask is not None:  # what is masked is never read: neither a NaN nor a gradient passes
+        k, v = (jnp.where(mask[..., None, None], a, 0) for a in (k, v))
     pair = backend_attend, backend_adjoint
     # The interpreters call back in order, which custom_partitioning does not allow.
     backend = vjp.Backend(*(pair if interpret else partitioned(*pair)))

@@ -24,9 +24,9 @@ accumulator with a start value; the form that is tested is the form that is comp
 
 **Numerics.** Operands of products in the dtype of q, k and v; P and dS are rounded to it. Sums, the
 softmax, the LSE and delta are float32, exp2 and log the hardware's approximations (the interpreter
-has exact ones). In float16, dS beyond 65504 overflows. Relative L2 distance from the reference in float32,
-white noise, interpreted: bfloat16 1.5e-3 to 2.1e-3 for the result and 2.2e-3 to 3.4e-3 for the
-gradients, float16 2.3e-4 and 2.9e-4 to 3.3e-4; the LSE within 5e-7.
+has exact ones). In float16, dS beyond 65504 overflows. Relative L2 distance from the reference in
+float32, white noise, interpreted: bfloat16 1.5e-3 to 2.1e-3 for the result and 2.2e-3 to 3.4e-3 for
+the gradients, float16 2.3e-4 and 2.9e-4 to 3.3e-4; the LSE within 5e-7.
 
 **Limits.** bfloat16 and float16 (wgmma would round float32 to ten bits); head and value sizes up to
 128, padded to 16, 32, 64 or 128 (wider accumulators do not fit in registers); no bias; batch times

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import neighborhood_attention_gpu as gpu
 from benchmarks import neighborhood_attention_gpu_peers as peers
-from benchmarks.neighborhood_attention_gpu_peers import call_of
+from kernels_pallas.neighborhood_attention import cases
 from kernels_pallas.neighborhood_attention.reference import forward, neighbours
 
 ON_CPU = pytest.mark.skipif(jax.default_backend() != "cpu", reason="a GPU or TPU is at hand")
@@ -35,17 +35,17 @@ def test_the_cases_are_those_that_flex_attention_can_take():
         peers.neighbour_rule(case.call, case.tile)
         assert case.call.scale == case.call.head_dim**-0.5
     with pytest.raises(ValueError, match="tile is"):
-        peers.neighbour_rule(call_of((10,), (3,)), (4,))
+        peers.neighbour_rule(cases.case((10,), (3,)), (4,))
     with pytest.raises(ValueError, match="dilation is"):
-        peers.neighbour_rule(call_of((10,), (3,), dilation=(2,)), (5,))
+        peers.neighbour_rule(cases.case((10,), (3,), dilation=(2,)), (5,))
 
 
 def test_the_rule_for_flex_attention_is_the_neighbourhood():
     """In permuted order it allows the pairs that the definition does in order of places."""
     for call, tile in (
-        (call_of((8, 12), (3, 5), stride=(2, 4)), (4, 3)),
-        (call_of((20,), (7,)), (5,)),
-        (call_of((4, 6, 4), (2, 3, 4), stride=(2, 1, 3)), (2, 3, 2)),
+        (cases.case((8, 12), (3, 5), stride=(2, 4)), (4, 3)),
+        (cases.case((20,), (7,)), (5,)),
+        (cases.case((4, 6, 4), (2, 3, 4), stride=(2, 1, 3)), (2, 3, 2)),
     ):
         tokens = np.arange(math.prod(call.space))
         order = np.ravel_multi_index(peers.place_of(tokens, call.space, tile), call.space)
@@ -57,7 +57,7 @@ def test_the_rule_for_flex_attention_is_the_neighbourhood():
 
 
 def test_sampled_error_sees_a_wrong_query():
-    call = call_of((9, 7), (4, 3), stride=(2, 1), dilation=(2, 1), head_dim=8, dtype="float32")
+    call = cases.case((9, 7), (4, 3), stride=(2, 1), dilation=(2, 1), head_dim=8, dtype="float32")
     rng = np.random.default_rng(0)
     arrays = {n: jnp.asarray(rng.standard_normal(peers.shapes(call)[n]), "float32") for n in "qkv"}
     out = forward(call, *arrays.values(), None, None, None, None)[0]

@@ -162,6 +162,15 @@ def test_gradients_under_shard_map_are_summed():
         assert_close(ours[name], exact[name])
 
 
+def test_pmap():
+    """One device: what pmap computes is what jit computes."""
+    moving, mask = drawn(LINE)
+    slopes = jax.grad(partial(loss, LINE, mask))
+    one = jax.pmap(slopes)(jax.tree.map(lambda a: a[None], moving))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(jax.jit(slopes)(moving)), strict=True):
+        assert_close(a[0], b)
+
+
 def test_a_query_without_a_key():
     """Value 0, lse -inf, gradient 0, and no NaN in any derivative."""
     problem = make((6,), (3,), batch=1)
