@@ -49,11 +49,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from kernels_pallas.hopper import INTERPRETER
 from kernels_pallas.long_conv import kernel, mosaic_gpu_order2, mosaic_gpu_order3
 from kernels_pallas.long_conv import mosaic_gpu_plan as plans
 from kernels_pallas.long_conv.kernel import Static
 from kernels_pallas.long_conv.mosaic_gpu_plan import DTYPES, SIZES, Shape, from_segments
-from kernels_pallas.long_conv.mosaic_gpu_stages import INTERPRETER
 
 WARPGROUPS = 2  # in a block, where shared memory allows
 INTERPRETED = 1  # the same under the interpreter, which gives each a thread of JAX's CPU pool: a

@@ -19,6 +19,7 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from kernels_pallas import hopper
 from kernels_pallas.long_conv import mosaic_gpu_stages as st
 from kernels_pallas.long_conv.mosaic_gpu_plan import TILE_ROWS, Shape, Tables, shape
 
@@ -27,10 +28,10 @@ def constants(made: Shape) -> dict[str, Any]:
     """Shared memory of the matrices, the twiddle and the spectrum, and their barrier."""
     columns = made.plan.columns
     return {
-        "f1": st.tiled((2,), TILE_ROWS, TILE_ROWS, made.dtype, columns),
-        "f2": st.tiled((3,), columns, columns, made.dtype, columns),
-        "twiddle": st.tiled((2,), TILE_ROWS, columns, jnp.float32, columns),
-        "spectrum": st.tiled((2,), TILE_ROWS, columns, jnp.float32, columns),
+        "f1": hopper.tiled((2,), TILE_ROWS, TILE_ROWS, made.dtype, columns),
+        "f2": hopper.tiled((3,), columns, columns, made.dtype, columns),
+        "twiddle": hopper.tiled((2,), TILE_ROWS, columns, jnp.float32, columns),
+        "spectrum": hopper.tiled((2,), TILE_ROWS, columns, jnp.float32, columns),
         "ready": plgpu.Barrier(num_arrivals=5),
     }
 
@@ -39,8 +40,10 @@ def forward_scratch(made: Shape, warpgroups: int) -> dict[str, Any]:
     """Shared memory and barriers of the forward kernel."""
     arrivals = made.plan.stack * (1 + made.has_pre)
     signals = ["u", "x"] + ["pre"] * made.has_pre + ["post"] * made.has_post
-    tile = st.tiled((warpgroups,), TILE_ROWS, made.plan.columns, made.dtype, made.plan.columns)
-    work = st.tiled((warpgroups, 2), TILE_ROWS, made.plan.columns, made.dtype, made.plan.columns)
+    tile = hopper.tiled((warpgroups,), TILE_ROWS, made.plan.columns, made.dtype, made.plan.columns)
+    work = hopper.tiled(
+        (warpgroups, 2), TILE_ROWS, made.plan.columns, made.dtype, made.plan.columns
+    )
     barriers = {"loaded": plgpu.Barrier(num_arrivals=arrivals, num_barriers=warpgroups)}
     if made.has_post:
         barriers["gated"] = plgpu.Barrier(num_arrivals=made.plan.stack, num_barriers=warpgroups)
@@ -121,14 +124,14 @@ def backward_scratch(made: Shape) -> dict[str, Any]:
     """Shared memory and barriers of the backward kernel."""
     signals = ["u", "g"] + ["pre", "x"] * made.has_pre + ["post", "gc"] * made.has_post
     columns = made.plan.columns
-    tile = st.tiled((), TILE_ROWS, columns, made.dtype, columns)
+    tile = hopper.tiled((), TILE_ROWS, columns, made.dtype, columns)
     arrivals = made.plan.stack * (2 + made.has_pre + made.has_post)
     return (
         constants(made)
         | dict.fromkeys(signals, tile)
         | {
-            "work": st.tiled((2,), TILE_ROWS, columns, made.dtype, columns),
-            "w": st.tiled((2,), TILE_ROWS, columns, jnp.float32, columns),
+            "work": hopper.tiled((2,), TILE_ROWS, columns, made.dtype, columns),
+            "w": hopper.tiled((2,), TILE_ROWS, columns, jnp.float32, columns),
             "loaded": plgpu.Barrier(num_arrivals=arrivals),
         }
     )
@@ -223,7 +226,7 @@ def backward(made: Shape, tables: Tables, spectrum: Array, u, skip, pre, post, g
         for plane in range(2):
             plgpu.copy_smem_to_gmem(w.at[plane], gmem["w"].at[tile, channel, 0, plane])
         if made.has_skip:
-            st.store(gmem["dskip"].at[tile, channel], rows)
+            hopper.store(gmem["dskip"].at[tile, channel], rows)
         plgpu.wait_smem_to_gmem(0)
 
     made_kernel = st.launch(

@@ -26,6 +26,7 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from kernels_pallas import hopper
 from kernels_pallas.long_conv import mosaic_gpu_stages as st
 from kernels_pallas.long_conv.mosaic_gpu_plan import (
     TILE_ROWS,
@@ -41,9 +42,9 @@ CHUNK = 16  # columns that the outer stages hold in registers, for every segment
 def constants(made: Shape) -> dict[str, Any]:
     """Shared memory of the matrices and the twiddle, and the barrier of their copies."""
     return {
-        "f1": st.tiled((3,), TILE_ROWS, TILE_ROWS, made.dtype, CHUNK),
-        "f2": st.tiled((3,), COLUMNS, COLUMNS, made.dtype, CHUNK),
-        "twiddle": st.tiled((2,), TILE_ROWS, COLUMNS, jnp.float32, COLUMNS),
+        "f1": hopper.tiled((3,), TILE_ROWS, TILE_ROWS, made.dtype, CHUNK),
+        "f2": hopper.tiled((3,), COLUMNS, COLUMNS, made.dtype, CHUNK),
+        "twiddle": hopper.tiled((2,), TILE_ROWS, COLUMNS, jnp.float32, COLUMNS),
         "ready": plgpu.Barrier(num_arrivals=3),
     }
 
@@ -51,7 +52,7 @@ def constants(made: Shape) -> dict[str, Any]:
 def forward_scratch(made: Shape, warpgroups: int) -> dict[str, Any]:
     """Shared memory and barriers of the forward kernel."""
     return constants(made) | {
-        "state": st.tiled((made.plan.radix, 2), TILE_ROWS, COLUMNS, made.dtype, CHUNK),
+        "state": hopper.tiled((made.plan.radix, 2), TILE_ROWS, COLUMNS, made.dtype, CHUNK),
         "phase": plgpu.Barrier(num_arrivals=warpgroups),
     }
 
@@ -114,7 +115,7 @@ def forward(
                 v = state.at[k0]
                 freq = st.transform(matrices, st.complex_in(matrices, v), v)
                 planes = [gmem["spectrum"].at[channel, k0, plane] for plane in range(2)]
-                s_re, s_im = (st.load(plane, plgpu.Layout.WGMMA) for plane in planes)
+                s_re, s_im = (hopper.load(plane, plgpu.Layout.WGMMA) for plane in planes)
                 st.back(matrices, st.times(freq, (s_re, s_im)), v)
                 p = st.times_conj(st.complex_out(matrices, v), twist(gmem, k0, slice(None)))
                 st.put(v, p[0] * (1.0 / made.plan.rows), p[1] * (1.0 / made.plan.rows))
@@ -131,7 +132,7 @@ def forward(
                     for (name, gate), result in zip(gates, results, strict=True):
                         place = (signal, channel, j, slice(None), window)
                         out = y if gate is None else y * chunk(gmem[name].at[place])
-                        st.store(result.at[place], out.astype(made.dtype))
+                        hopper.store(result.at[place], out.astype(made.dtype))
                 return ()
 
             chunks = COLUMNS // CHUNK // warpgroups
@@ -172,11 +173,11 @@ def backward(
 
 def correlate_scratch(made: Shape, warpgroups: int) -> dict[str, Any]:
     """Shared memory and barriers of the correlation kernel."""
-    signal = st.tiled((made.plan.radix,), TILE_ROWS, COLUMNS, made.dtype, CHUNK)
+    signal = hopper.tiled((made.plan.radix,), TILE_ROWS, COLUMNS, made.dtype, CHUNK)
     return constants(made) | {
         "x": signal,
         "gc": signal,
-        "work": st.tiled((warpgroups, 2), TILE_ROWS, COLUMNS, made.dtype, CHUNK),
+        "work": hopper.tiled((warpgroups, 2), TILE_ROWS, COLUMNS, made.dtype, CHUNK),
         "phase": plgpu.Barrier(num_arrivals=warpgroups),
     }
 
@@ -220,7 +221,7 @@ def correlate(made: Shape, tables: Tables, u, pre, post, g) -> dict[str, Array]:
                 jnp.zeros((TILE_ROWS, COLUMNS), jnp.float32), plgpu.Layout.WGMMA
             )
             for total in totals(warpgroup + i * warpgroups):
-                st.store(total, zero)
+                hopper.store(total, zero)
             return ()
 
         def one_signal(step, per_row):
@@ -258,7 +259,7 @@ def correlate(made: Shape, tables: Tables, u, pre, post, g) -> dict[str, Array]:
                 freq_x = spectrum_of(smem["x"], k0)
                 freq_g = spectrum_of(smem["gc"], k0)
                 for total, term in zip(totals(k0), st.times_conj(freq_x, freq_g), strict=True):
-                    st.store(total, st.load(total, plgpu.Layout.WGMMA) + term)
+                    hopper.store(total, hopper.load(total, plgpu.Layout.WGMMA) + term)
                 return ()
 
             per_row = lax.fori_loop(0, radix // warpgroups, fill, per_row)
@@ -271,7 +272,7 @@ def correlate(made: Shape, tables: Tables, u, pre, post, g) -> dict[str, Array]:
         rows = plgpu.layout_cast(jnp.zeros((TILE_ROWS,), jnp.float32), plgpu.Layout.WGMMA.reduce(1))
         plgpu.barrier_wait(smem["ready"])
         rows = lax.fori_loop(0, st.share(tile, made.tiles, made.units), one_signal, rows)
-        st.store(gmem["dskip"].at[tile, channel, warpgroup], rows)
+        hopper.store(gmem["dskip"].at[tile, channel, warpgroup], rows)
 
     kernel = st.launch(
         body,
@@ -287,7 +288,7 @@ def correlate(made: Shape, tables: Tables, u, pre, post, g) -> dict[str, Array]:
 
 def chunk(ref: Any) -> Array:
     """Part of a segment in global memory, as float32 in the layout of a product."""
-    return st.load(ref, plgpu.Layout.WGMMA).astype(jnp.float32)
+    return hopper.load(ref, plgpu.Layout.WGMMA).astype(jnp.float32)
 
 
 def read(ref: Any) -> Array:
@@ -298,8 +299,10 @@ def read(ref: Any) -> Array:
 def twist(gmem: dict[str, Any], k0, window) -> st.Complex:
     """a[k0] b[k0] on a window of columns."""
     rows, columns = gmem["rows"], gmem["columns"]
-    a = tuple(st.load(rows.at[p, k0], plgpu.Layout.WGMMA.reduce(1)) for p in range(2))
-    b = tuple(st.load(columns.at[p, k0, window], plgpu.Layout.WGMMA.reduce(0)) for p in range(2))
+    a = tuple(hopper.load(rows.at[p, k0], plgpu.Layout.WGMMA.reduce(1)) for p in range(2))
+    b = tuple(
+        hopper.load(columns.at[p, k0, window], plgpu.Layout.WGMMA.reduce(0)) for p in range(2)
+    )
     tile = (TILE_ROWS, b[0].shape[0])
     return st.times(
         (lax.broadcast_in_dim(a[0], tile, (0,)), lax.broadcast_in_dim(a[1], tile, (0,))),

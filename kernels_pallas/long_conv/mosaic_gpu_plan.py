@@ -25,8 +25,6 @@ from jaxtyping import Float
 SIZES = tuple(2**p for p in range(8, 16))  # 256 to 32768 points
 DTYPES = ("bfloat16", "float16")
 TILE_ROWS = 64  # M of wgmma
-SMEM_LIMIT = 232448 - 2304  # bytes a block may have on compute capability 9.0, less barriers and
-# the scratch of reductions that Pallas sets aside
 PROCESSORS = 132  # streaming multiprocessors of an H100
 
 

@@ -14,55 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from kernels_pallas.long_conv.mosaic_gpu_plan import SMEM_LIMIT, TILE_ROWS, Shape
-
-api: Any = plgpu  # where names or arguments differ: JAX 0.11 brought the interpreter, load, store
-INTERPRETER = hasattr(api, "InterpretGPUParams")
+from kernels_pallas.hopper import SMEM_LIMIT, api, smem_bytes, turned
+from kernels_pallas.long_conv.mosaic_gpu_plan import TILE_ROWS, Shape
 
 Complex = tuple[Array, Array]
 Constants = tuple[Any, Any, Any]  # references to F1, F2 and T in shared memory
-
-
-def tiled(planes: tuple[int, ...], rows: int, columns: int, dtype, columns_of: int) -> Any:
-    """Shared memory (*planes, rows, columns), laid out for wgmma and for reads without conflicts.
-
-    `columns_of` is the narrowest matrix that meets this one in a product: wgmma wants one swizzle
-    for both operands.
-    """
-    itemsize = jnp.dtype(dtype).itemsize
-    swizzle = min(128, columns_of * itemsize)
-    tiling: Any = plgpu.TilingTransform  # abstract to the type checker in JAX 0.12
-    swizzling: Any = plgpu.SwizzleTransform
-    transforms = (tiling((8, swizzle // itemsize)), swizzling(swizzle))
-    return plgpu.SMEM((*planes, rows, columns), dtype, transforms=transforms)
-
-
-def turned(ref: Any) -> Any:
-    """The transpose of a matrix in shared memory, without moving it."""
-    if INTERPRETER:
-        return ref.transpose((1, 0))
-    return api.transpose_ref(ref, (1, 0))
-
-
-def load(ref: Any, layout: Any) -> Array:
-    """A read from global memory straight to registers."""
-    if INTERPRETER:
-        return api.load(ref, layout=layout, optimized=False)
-    return api.load(ref, (), layout=layout, optimized=False)
-
-
-def store(ref: Any, value: Array) -> None:
-    """A write from registers straight to global memory."""
-    if hasattr(api, "store"):
-        api.store(ref, value, optimized=False)
-    else:
-        ref[...] = value
 
 
 def products(columns: int, *sums: list[tuple[Any, Any]]) -> tuple[Array, ...]:
@@ -196,15 +157,3 @@ def fitting(made: Shape, scratch: Callable[[Shape, int], dict[str, Any]]) -> int
         if smem_bytes(scratch(made, warpgroups)) <= SMEM_LIMIT:
             return warpgroups
     return 1
-
-
-def smem_bytes(scratch: dict[str, Any]) -> int:
-    """Bytes of shared memory that a kernel's scratch takes, barriers and padding left out."""
-    total = 0
-    for leaf in jax.tree.leaves(scratch, is_leaf=lambda x: hasattr(x, "shape")):
-        if getattr(leaf, "memory_space", None) == plgpu.SMEM:
-            size = jnp.dtype(leaf.dtype).itemsize
-            for dim in leaf.shape:
-                size *= dim
-            total += size
-    return total

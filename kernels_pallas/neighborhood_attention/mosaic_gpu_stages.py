@@ -22,9 +22,9 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from kernels_pallas.long_conv.mosaic_gpu_plan import SMEM_LIMIT
-from kernels_pallas.long_conv.mosaic_gpu_stages import (
+from kernels_pallas.hopper import (
     INTERPRETER,
+    SMEM_LIMIT,
     api,
     load,
     smem_bytes,

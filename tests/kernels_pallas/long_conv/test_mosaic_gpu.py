@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kernels_pallas import hopper
 from kernels_pallas.long_conv import (
     mosaic_gpu,
     mosaic_gpu_order2,
@@ -27,7 +28,7 @@ from tests.kernels_pallas.long_conv.kernel_problems import CEILING, Problem, che
 from tests.numerics import assert_close, relative_l2
 
 interpreted = pytest.mark.skipif(
-    not mosaic_gpu_stages.INTERPRETER,
+    not hopper.INTERPRETER,
     reason="the GPU interpreter came with JAX 0.11; lowering is tested in tests/lowering",
 )
 
@@ -143,7 +144,7 @@ def test_what_is_refused_says_why(changes, reason):
         mosaic_gpu.adjoint(static(**changes), *[absent] * 7)
 
 
-@pytest.mark.skipif(mosaic_gpu_stages.INTERPRETER, reason="this JAX has the GPU interpreter")
+@pytest.mark.skipif(hopper.INTERPRETER, reason="this JAX has the GPU interpreter")
 def test_no_interpreter_says_so():
     absent: Any = None
     with pytest.raises(ValueError, match=r"JAX 0\.11"):
@@ -172,7 +173,7 @@ def test_unsupported_reads_a_call():
 @pytest.mark.parametrize("size", SIZES)
 def test_shared_memory_fits_and_is_what_the_header_says(size):
     made = mosaic_gpu_plan.Shape(plan(size), 4, 4, 1, "bfloat16", True, True, True, 2, False)
-    taken, fitting = mosaic_gpu_stages.smem_bytes, mosaic_gpu_stages.fitting
+    taken, fitting = hopper.smem_bytes, mosaic_gpu_stages.fitting
     if made.plan.order == 2:
         scratch, backward = mosaic_gpu_order2.forward_scratch, mosaic_gpu_order2.backward_scratch
         last = taken(backward(made))
@@ -181,7 +182,7 @@ def test_shared_memory_fits_and_is_what_the_header_says(size):
         last = taken(backward(made, fitting(made, backward)))
     assert fitting(made, scratch) == 2
     first = taken(scratch(made, 2))
-    assert max(first, last) <= mosaic_gpu_plan.SMEM_LIMIT
+    assert max(first, last) <= hopper.SMEM_LIMIT
     assert mosaic_gpu.__doc__ is not None
     assert f"{first} / {last}" in mosaic_gpu.__doc__
 

@@ -87,6 +87,18 @@ options = LINE.options()
 attend = partial(neighborhood_attention_sharded, mesh=mesh, batch_axis="data", head_axis="model")
 one_device = jax.jit(lambda a: neighborhood_attention(**a, **options))(arrays)
 
+# a jit that shards by itself: batch and heads stay where they are, forward and backward
+spread = NamedSharding(mesh, P("data", None, "model"))
+placed = {name: jax.device_put(a, spread) for name, a in arrays.items()}
+plain = lambda a: neighborhood_attention(**a, **options)
+for function in (plain, jax.grad(lambda a: jnp.sin(plain(a)).sum())):
+    program = jax.jit(function).lower(placed).compile()
+    assert not [c for c in HLO_COLLECTIVES if c in program.as_text()]
+    alone = jax.jit(function)(arrays)
+    for a, b in zip(jax.tree.leaves(program(placed)), jax.tree.leaves(alone), strict=True):
+        assert a.sharding.is_equivalent_to(spread, a.ndim)
+        assert_close(a, b)
+
 # a mesh with explicit axes, which is jax.make_mesh's default
 explicit = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
 spread = NamedSharding(explicit, P("data", None, "model"))
