@@ -10,23 +10,15 @@ import numpy as np
 import pytest
 
 from kernels_pallas.neighborhood_attention import config, reference, tiling, windows, xla
-from kernels_pallas.neighborhood_attention.api import Call
 from kernels_pallas.neighborhood_attention.blocked import Plan
 from kernels_pallas.neighborhood_attention.windows import Axis
+from tests.kernels_pallas.neighborhood_attention.kernel_problems import call_of
 from tests.kernels_pallas.neighborhood_attention.problems import cast, make, operands
 from tests.numerics import assert_close
 
 jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 LINE = make((23,), (5,), dilation=(2,), stride=(3,), mask=True, bias=True)
 PLANE = make((9, 8), (3, 4), stride=(2, 1), causal=(True, False), kv_heads=1, bias=True)
-
-
-def call_of(problem) -> Call:
-    p = problem
-    return Call(
-        p.batch, p.space, p.heads, p.kv_heads, p.head_dim, p.value_dim, p.window, p.dilation,
-        p.stride, p.causal, p.score_scale, p.dtype, 0, p.mask, p.bias,
-    )  # fmt: skip
 
 
 def given(problem):
