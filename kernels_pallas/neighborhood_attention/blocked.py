@@ -85,6 +85,7 @@ def forward(problem: Problem, operands: Operands) -> tuple[Array, Array]:
     """(out, lse), both in the dtype that is computed in."""
     keys, tiles = _prepare(problem, operands)
     multiply = partial(jnp.matmul, precision=_precision(operands.q))
+    values = jnp.moveaxis(keys.v, -1, 3)
     axes = tuple(range(4, 4 + len(keys.box)))
 
     def step(tile: _Tiles):
@@ -94,15 +95,15 @@ def forward(problem: Problem, operands: Operands) -> tuple[Array, Array]:
         largest = jnp.where(largest > -jnp.inf, largest, 0)  # a query with no valid key
         p = jnp.exp(s - largest)
         total, largest = p.sum(axes).reshape(*lead, -1), largest.reshape(*lead, -1)
-        v = _boxes(keys.v, tile.start, keys.box, 3).reshape(*lead, math.prod(keys.box), -1)
-        out = multiply(p.reshape(*lead, math.prod(keys.box), -1).swapaxes(-1, -2), v)
+        v = _boxes(values, tile.start, keys.box, 4).reshape(*lead, -1, math.prod(keys.box))
+        out = multiply(v, p.reshape(*lead, math.prod(keys.box), -1))
         some = total > 0
         total = jnp.where(some, total, 1)
-        return out / total[..., None], jnp.where(some, jnp.log(total) + largest, -jnp.inf)
+        return out / total[..., None, :], jnp.where(some, jnp.log(total) + largest, -jnp.inf)
 
     out, lse = lax.map(jax.checkpoint(step), tiles)
     restored = partial(_uncut, problem, operands.q)
-    return restored(out), restored(lse[..., None])[..., 0]
+    return restored(out.swapaxes(-1, -2)), restored(lse[..., None])[..., 0]
 
 
 def adjoint(
