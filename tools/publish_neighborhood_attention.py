@@ -18,6 +18,7 @@ from pages import ROOT, provenance, write_between
 PAGE = ROOT / "docs" / "neighborhood_attention.md"
 FILES = (
     ("neighborhood_attention_2t", "Two threads"),
+    ("neighborhood_attention_2t_w13", "Two threads, window 13 once more, alone"),
     ("neighborhood_attention_1t", "One thread"),
 )
 PASSES = ("forward", "forward+backward")
