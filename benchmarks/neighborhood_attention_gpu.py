@@ -46,7 +46,7 @@ from benchmarks.neighborhood_attention_gpu_peers import (
 from kernels_pallas.neighborhood_attention import waste
 from kernels_pallas.neighborhood_attention.call import Call
 from kernels_pallas.neighborhood_attention.cases import GPU, case
-from kernels_pallas.neighborhood_attention.windows import Axis
+from kernels_pallas.neighborhood_attention.windows import axes_of
 
 
 class Case(NamedTuple):
@@ -88,7 +88,7 @@ FLOPS = {"forward": 4, "forward+backward": 14}  # a pair, a head and a feature: 
 
 def flops(call: Call, label: str, dense: bool = False) -> int:
     """Those that the definition asks for, or of dense attention; value_dim must be head_dim."""
-    axes = list(map(Axis, call.space, call.window, call.dilation, call.stride, call.causal))
+    axes = axes_of(call)
     pairs = math.prod(call.space) ** 2 if dense else waste.ideal(axes)
     return FLOPS[label] * call.batch * call.heads * call.head_dim * pairs
 

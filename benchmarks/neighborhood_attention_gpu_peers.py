@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.long_conv_peers import torch_clock
 from kernels_pallas.neighborhood_attention import windows
 from kernels_pallas.neighborhood_attention.api import Call
 from kernels_pallas.neighborhood_attention.reference import forward as reference
@@ -246,18 +247,4 @@ def torch_timer(call: Call, tile: tuple[int, ...], backward: bool) -> Callable[[
         out = attention(q, k, v, block_mask=blocks, scale=call.scale)
         return out, torch.autograd.grad(out, (q, k, v), g)
 
-    def timed(calls: int) -> float:
-        if device == "cpu":
-            start = time.perf_counter()
-            for _ in range(calls):
-                run()
-            return (time.perf_counter() - start) / calls
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        first.record()
-        for _ in range(calls):
-            run()
-        last.record()
-        torch.cuda.synchronize()
-        return 1e-3 * first.elapsed_time(last) / calls
-
-    return timed
+    return torch_clock(run, device)

@@ -24,7 +24,7 @@ import math
 from functools import lru_cache
 from itertools import product
 
-from kernels_pallas.neighborhood_attention import tiling
+from kernels_pallas.neighborhood_attention import tiling, windows
 from kernels_pallas.neighborhood_attention.blocked import Plan
 from kernels_pallas.neighborhood_attention.windows import Axis
 
@@ -45,7 +45,7 @@ def plan(call, space: tuple[int, ...], whole: bool = True) -> Plan:
     """
     queries = tuple(tiling.places(n, d) for n, d in zip(space, call.dilation, strict=True))
     group = call.heads // call.kv_heads
-    tile, box = _tile(tiling.axes_of(call), queries, group, whole)
+    tile, box = _tile(windows.axes_of(call), queries, group, whole)
     tiles = math.prod(-(-n // t) for n, t in zip(queries, tile, strict=True))
     scores = 4 * call.batch * math.prod(call.dilation) * call.heads * box * math.prod(tile)
     return Plan(tile, max(1, min(MOST_TILES, STEP // scores, tiles)))

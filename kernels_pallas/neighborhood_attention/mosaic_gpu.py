@@ -56,6 +56,7 @@ from kernels_pallas.neighborhood_attention import (
     mosaic_gpu_arrays,
     mosaic_gpu_backward,
     mosaic_gpu_forward,
+    windows,
 )
 from kernels_pallas.neighborhood_attention import mosaic_gpu_plan as plans
 from kernels_pallas.neighborhood_attention import mosaic_gpu_stages as stages
@@ -210,7 +211,7 @@ def _problem(static: Static, plan: Plan | None, inverse: bool) -> Problem:
         reason = "interpret=True needs the GPU interpreter of JAX 0.11 or later"
     if reason is not None:
         raise ValueError(f"mosaic_gpu cannot run this attention: {reason}")
-    axes = plans.axes_of(static)
+    axes = windows.axes_of(static)
     if plan is None:
         plan = plans.choose(axes, inverse, INTERPRETED if static.interpret else plans.WARPGROUPS)
     return Problem(static, axes, plan, inverse)

@@ -73,17 +73,6 @@ class Problem(NamedTuple):
         return BLOCK // self.plan.block[-1]
 
 
-def axes_of(static: Static) -> tuple[Axis, ...]:
-    """The neighbourhood as windows.py describes it."""
-    return tuple(
-        Axis(*facts)
-        for facts in zip(
-            *(static.space, static.window, static.dilation, static.stride, static.causal),
-            strict=True,
-        )
-    )
-
-
 def boxes(axis: Axis, tile: int, block: int, last: bool, inverse: bool) -> np.ndarray:
     """The boxes of an axis: int32 (groups * tiles, 5) of first place, blocks, interior and length.
 
@@ -210,7 +199,6 @@ __all__ = [
     "Plan",
     "Problem",
     "Tables",
-    "axes_of",
     "bounds",
     "boxes",
     "choose",

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from kernels_pallas.neighborhood_attention import walk
+from kernels_pallas.neighborhood_attention import walk, windows
 from kernels_pallas.neighborhood_attention.kernel import Static
 from kernels_pallas.neighborhood_attention.windows import Axis
 
@@ -53,7 +53,7 @@ class Geometry(NamedTuple):
 def default_plan(static: Static, backward: bool = False) -> Plan:
     """Tiles by rule, not by measurement: 256 rows each, shapes by least waste."""
     del backward
-    axes = walk.axes_of(static)
+    axes = windows.axes_of(static)
     aligned = (*(False,) * (len(axes) - 1), True)
     tokens = (
         walk.tokens_at_most(axes, most, least=GRANULE) for most in (HELD_TOKENS, WALKED_TOKENS)
@@ -68,7 +68,7 @@ def geometry(static: Static, plan: Plan, inverse: bool) -> Geometry:
     Raises:
       ValueError: a tile that is not one power of two per axis, the last at least GRANULE.
     """
-    axes = walk.axes_of(static)
+    axes = windows.axes_of(static)
     for name, tile in plan._asdict().items():
         walk.check_tile(f"plan.{name}", tile, len(axes))
         if tile[-1] < GRANULE:
@@ -102,7 +102,7 @@ def table(geo: Geometry) -> np.ndarray:
 
 def table_size(static: Static, plan: Plan) -> int:
     """Integers of `table`."""
-    axes = walk.axes_of(static)
+    axes = windows.axes_of(static)
     tiles = walk.tile_counts(axes, plan.held)
     return sum(FIELDS * len(_lengths(axis)) * t for axis, t in zip(axes, tiles, strict=True))
 

@@ -240,9 +240,7 @@ def _strips(call: Call, mesh: Mesh, names: tuple[str | None, ...]) -> Strips:
         if name is None or devices == 1:
             strips.append(None)
             continue
-        axis = windows.Axis(
-            call.space[i], call.window[i], call.dilation[i], call.stride[i], call.causal[i]
-        )
+        axis = windows.axes_of(call)[i]
         if axis.length % (devices * axis.dilation):
             raise ValueError(
                 f"q has length {axis.length} on axis {i} of space {call.space}, split over the "

@@ -28,16 +28,6 @@ class AxisTables(NamedTuple):
     stop: Array  # (groups, tiles, tile) one past the last
 
 
-def axes_of(call) -> tuple[Axis, ...]:
-    """The axes of a call's whole problem."""
-    return tuple(
-        Axis(*facts)
-        for facts in zip(
-            call.space, call.window, call.dilation, call.stride, call.causal, strict=True
-        )
-    )
-
-
 def places(length: int, dilation: int) -> int:
     """Places of the longest dilation group."""
     return -(-length // dilation)
@@ -120,4 +110,4 @@ def box_size(axis: Axis, tile: int, aligned: bool) -> int:
     return int((np.max(high, 0) - np.min(low, 0)).max())
 
 
-__all__ = ["AxisTables", "axes_of", "axis_tables", "box_size", "places", "tile_tables"]
+__all__ = ["AxisTables", "axis_tables", "box_size", "places", "tile_tables"]

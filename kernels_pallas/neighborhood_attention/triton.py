@@ -42,7 +42,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 from jax.lax import DotAlgorithmPreset, Precision
 
-from kernels_pallas.neighborhood_attention import kernel, walk
+from kernels_pallas.neighborhood_attention import kernel, walk, windows
 from kernels_pallas.neighborhood_attention.kernel import Static
 from kernels_pallas.neighborhood_attention.triton_rows import (
     Plan,
@@ -70,7 +70,7 @@ def default_plan(static: Static, backward: bool = False) -> Plan:
     No device has timed it. For sm_90 nothing is spilled with 16-bit heads up to 128, and 148 bytes
     in the dK and dV kernel at 256; in float32 up to 80 bytes at 64 and a kilobyte at 128.
     """
-    axes, size = walk.axes_of(static), width(max(static.head_dim, static.value_dim))
+    axes, size = windows.axes_of(static), width(max(static.head_dim, static.value_dim))
     if static.dtype == "float32":
         held, walked, warps = 64, 32, 4 if size <= 64 else 8
     elif size <= 128:
@@ -159,7 +159,7 @@ def _call(body, static: Static, plan: Plan, heads: int, operands: dict, out: dic
 
     Every operand is whole in memory, its space axes as one.
     """
-    axes = walk.axes_of(static)
+    axes = windows.axes_of(static)
     tokens, before = prod(static.space), len(static.space)
     walk.check_tile("plan.held", plan.held, before)
     walk.check_tile("plan.walked", plan.walked, before)

@@ -15,7 +15,7 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from kernels_pallas.neighborhood_attention import walk
+from kernels_pallas.neighborhood_attention import walk, windows
 from kernels_pallas.neighborhood_attention.kernel import Static
 
 
@@ -65,7 +65,7 @@ def program_of(static: Static, plan: Plan, heads: int, inverse: bool) -> Program
       heads: held heads.
       inverse: keys are held and queries walked over, instead of the other way round.
     """
-    axes, rank = walk.axes_of(static), len(static.space)
+    axes, rank = windows.axes_of(static), len(static.space)
     counts = (static.batch, heads, *static.dilation, *walk.tile_counts(axes, plan.held))
     batch, head, *rest = walk.unravel(pl.program_id(0), counts)
     group, tile = tuple(rest[:rank]), rest[rank:]

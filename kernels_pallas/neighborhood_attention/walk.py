@@ -42,14 +42,6 @@ class Held(NamedTuple):
     common: tuple[tuple[Integer, Integer], ...]
 
 
-def axes_of(static) -> tuple[Axis, ...]:
-    """The axes of a call in kernel form."""
-    facts = zip(
-        static.space, static.window, static.dilation, static.stride, static.causal, strict=True
-    )
-    return tuple(Axis(*of_axis) for of_axis in facts)
-
-
 def needs(axis: Axis, inverse: bool, place: Integer, n: Integer) -> tuple[Integer, Integer]:
     """[lo, hi): the keys that a query needs, or with `inverse` the queries that need a key."""
     facts = place, n, axis.window, axis.stride, axis.causal
@@ -225,7 +217,6 @@ def tokens_at_most(axes: Sequence[Axis], most: int, least: int = 16) -> int:
 
 __all__ = [
     "Held",
-    "axes_of",
     "best",
     "cdiv",
     "check_tile",

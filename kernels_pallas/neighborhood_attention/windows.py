@@ -41,6 +41,12 @@ class Axis(NamedTuple):
     causal: bool = False
 
 
+def axes_of(facts: Any) -> tuple[Axis, ...]:
+    """The axes of whatever record has space, window, dilation, stride and causal, one an axis."""
+    columns = facts.space, facts.window, facts.dilation, facts.stride, facts.causal
+    return tuple(Axis(*axis) for axis in zip(*columns, strict=True))
+
+
 def _minimum(a: Integer, b: Integer) -> Integer:
     return jnp.minimum(a, b) if _traced(a, b) else np.minimum(a, b)
 

@@ -13,7 +13,7 @@ from functools import partial
 import jax
 from jax import Array
 
-from kernels_pallas.neighborhood_attention import config, reference, tiling
+from kernels_pallas.neighborhood_attention import config, reference, windows
 from kernels_pallas.neighborhood_attention.additional import with_additional
 from kernels_pallas.neighborhood_attention.blocked import Operands, Plan, Problem
 from kernels_pallas.neighborhood_attention.derivative import attend
@@ -71,7 +71,7 @@ def attend_frame(
     if call.batch == 0:  # nothing to cut
         return reference.forward(call, q, k, v, additional_keys, additional_values, mask, bias)
     chosen = plan or config.plan(call, q.shape[1:-2], whole=frame is None)
-    problem = Problem(tiling.axes_of(call), call.scale, chosen)
+    problem = Problem(windows.axes_of(call), call.scale, chosen)
     operands = Operands(q, k, v, mask, bias, origins)
     return _attend(problem, operands, additional_keys, additional_values)
 

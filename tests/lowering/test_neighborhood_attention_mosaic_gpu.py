@@ -5,7 +5,6 @@ Lowering ends with Mosaic's own program; neither ptxas nor a device has seen it.
 
 from __future__ import annotations
 
-import contextlib
 import math
 
 import jax
@@ -16,6 +15,7 @@ from kernels_pallas.neighborhood_attention import mosaic_gpu_plan as plans
 from kernels_pallas.neighborhood_attention.api import Call
 from kernels_pallas.neighborhood_attention.kernel import Static
 from kernels_pallas.neighborhood_attention.mosaic_gpu_plan import Plan
+from tests.lowering.hopper import lowered
 
 pytestmark = pytest.mark.lower
 
@@ -44,32 +44,6 @@ SHAPES = {
 }  # fmt: skip
 QUICK = ("1-D", "2-D dilated, grouped heads")
 NAMES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES]
-
-
-def hopper():
-    """A mesh of one device that is not there: JAX 0.11 and later ask which GPU it is for."""
-    if jax.__version_info__ < (0, 11):
-        return contextlib.nullcontext()
-    from jax.sharding import AbstractMesh, use_abstract_mesh
-
-    try:
-        from jax.sharding import AbstractDevice
-    except ImportError:
-        from jax._src.mesh import AbstractDevice
-    device = AbstractDevice(device_kind="NVIDIA H100 80GB HBM3", num_cores=132, platform="gpu")
-    return use_abstract_mesh(AbstractMesh((1,), ("x",), abstract_device=device))
-
-
-def lowered(function, *arguments) -> str:
-    checks = [
-        jax.export.DisabledSafetyCheck.custom_call(name) for name in ("mosaic_gpu", "mosaic_gpu_v2")
-    ]
-    with hopper():
-        exported = jax.export.export(jax.jit(function), platforms=["cuda"], disabled_checks=checks)(
-            *arguments
-        )
-    assert exported.platforms == ("cuda",)
-    return exported.mlir_module()
 
 
 def operands(static: Static, masked: bool):

@@ -269,7 +269,7 @@ def test_arrays_are_the_tokens_that_the_kernels_index(rank):
     window, ones = (2,) * rank, (1,) * rank
     facts = Static(2, space, 2, 1, window, dilation, ones, (False,) * rank, 16, 16, 1.0, "bfloat16")
     block = {1: (64,), 2: (8, 8), 3: (2, 4, 8)}[rank]
-    cut = Cut(facts, plans.axes_of(facts), Plan(block, 1, 2), False)
+    cut = Cut(facts, windows.axes_of(facts), Plan(block, 1, 2), False)
     x = np.arange(1, 1 + 4 * math.prod(space), dtype=np.float32).reshape(2, *space, 2)
     spread = np.asarray(mosaic_gpu_arrays.spread(cut, jnp.asarray(x), -1.0))
     tokens = jnp.asarray(x)[..., None]
@@ -312,7 +312,7 @@ def test_numbers_written_by_tiles_come_back_in_place(rank):
         causal=(False,) * rank,
     )
     block = {1: (64,), 2: (8, 8), 3: (2, 4, 8)}[rank]
-    cut = Cut(facts, plans.axes_of(facts), Plan(block, 2, 2), False)
+    cut = Cut(facts, windows.axes_of(facts), Plan(block, 2, 2), False)
     shape = (cut.groups, 2, math.prod(cut.tiles), 2, 64)
     written = np.full(shape, -1.0, np.float32)
     x = np.random.default_rng(0).random((1, *space, 2), np.float32)
@@ -349,7 +349,7 @@ def test_the_cut_visits_least_and_widens_where_that_is_cheap():
 @pytest.mark.parametrize("warpgroups", [1, 2])
 def test_shared_memory_fits(head_dim, value_dim, warpgroups):
     facts = static(head_dim=head_dim, value_dim=value_dim)
-    cut = Cut(facts, plans.axes_of(facts), Plan((64,), warpgroups, 2), False)
+    cut = Cut(facts, windows.axes_of(facts), Plan((64,), warpgroups, 2), False)
     for scratch in (
         lambda cut: forward_kernel.scratch(cut, True),
         lambda cut: backward_kernels.dq_scratch(cut, True),
