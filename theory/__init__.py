@@ -1,5 +1,6 @@
 """Limits and laws: infinite-width kernels, and the scaling laws of finite models."""
 
-from theory import scaling
+from theory import scaling, stax
+from theory.kernel import Kernel
 
-__all__ = ["scaling"]
+__all__ = ["Kernel", "scaling", "stax"]
