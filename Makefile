@@ -12,7 +12,7 @@ PYTEST := "$(PY)" -m pytest -n auto --maxprocesses 8
 TREE := src kernels_pallas theory experiments benchmarks tools tests notebooks
 export PYTHON
 
-.PHONY: help demo test test-slow check format lower notebooks bench wheel clean
+.PHONY: help demo test test-slow check format lower notebooks bench golden wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,7 +53,13 @@ bench: ## the benchmarks at their quick CPU sizes, into runs/benchmarks
 	@tools/set_up.sh "$(VENV)" dev
 	"$(PY)" -m benchmarks.long_conv --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.neighborhood_attention --quick --out runs/benchmarks
+	"$(PY)" -m benchmarks.infinite_width --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.scaling_fit --points 60 --bootstrap 200 --inits 4 --out runs/benchmarks
+
+golden: ## make the golden values again, by neural_tangents in an environment of its own (Python 3.11)
+	"$${PYTHON:-python3.11}" -m venv .venv-golden
+	.venv-golden/bin/python -m pip install --quiet --requirement tests/golden/requirements.txt
+	cd tests && ../.venv-golden/bin/python -m golden.make_golden
 
 wheel: ## build the wheel into dist/
 	@tools/set_up.sh "$(VENV)" dev

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -76,3 +76,30 @@ def sweep_progress(console: Console, total_flops: float) -> Iterator[SweepProgre
         disable=not console.is_terminal,
     ) as progress:
         yield SweepProgress(progress, total_flops)
+
+
+@contextmanager
+def counting_progress(
+    console: Console, label: str, unit: str
+) -> Iterator[Callable[[int, int], None]]:
+    """One bar, moved by calling what it yields with (done, total).
+
+    What is done at the first call (a resumed job) does not count for the rate. None where the
+    output is not a terminal.
+    """
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(label, total=None, unit=unit)
+
+        def moved(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield moved

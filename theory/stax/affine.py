@@ -44,7 +44,8 @@ class Affine:
         object.__setattr__(self, "parameterization", str(self.parameterization).lower())
         if self.parameterization not in PARAMETERIZATIONS:
             raise ValueError(
-                f"parameterization must be one of {PARAMETERIZATIONS}, got {self.parameterization!r}"
+                f"parameterization must be one of {PARAMETERIZATIONS}, "
+                f"got {self.parameterization!r}"
             )
         if len(tuple(self.s)) != 2 or not all(width > 0 for width in self.s):
             raise ValueError(f"s must be two positive width scalings (in, out), got {self.s!r}")
@@ -60,19 +61,19 @@ class Affine:
         """(weights, biases or None) of the given shapes."""
         rng_w, rng_b = jax.random.split(rng)
         w = jax.random.normal(rng_w, weights)
-        b = None if self.b_std is None else jax.random.normal(rng_b, biases)
+        b = None
+        if self.b_std is not None:
+            b = jax.random.normal(rng_b, biases) * (self.b_std if self.standard else 1.0)
         if self.standard:
             w = w * (self.W_std / math.sqrt(fan_in / self.s[0]))
-            b = None if b is None else b * self.b_std
         return w, b
 
     def finish(self, sums: Array, b: Array | None, fan_in: int) -> Array:
         """The outputs of the finite layer from its sums of weights times inputs."""
-        if self.standard:
-            out = sums / math.sqrt(self.s[0])
-            return out if b is None else out + b
-        out = sums * (self.W_std / math.sqrt(fan_in))
-        return out if b is None else out + self.b_std * b
+        out = sums / math.sqrt(self.s[0]) if self.standard else sums * self.W_std / fan_in**0.5
+        if b is None or self.b_std is None:
+            return out
+        return out + (b if self.standard else self.b_std * b)
 
     def block(self, means: Block, fan_in: int) -> Block:
         """The outputs' block from the means A of the inputs' block."""
@@ -98,7 +99,9 @@ def check_axes(batch_axis: int, channel_axis: int) -> None:
     if batch_axis != 0:
         raise ValueError(f"batch_axis must be 0 (transpose the inputs instead), got {batch_axis}")
     if channel_axis != -1:
-        raise ValueError(f"channel_axis must be -1 (transpose the inputs instead), got {channel_axis}")
+        raise ValueError(
+            f"channel_axis must be -1 (transpose the inputs instead), got {channel_axis}"
+        )
 
 
 def check_size(value: int, name: str) -> int:

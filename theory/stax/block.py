@@ -6,13 +6,10 @@ pairs of places (p, q) and pairs of examples (x, x'). Axes: places first, exampl
     full       (p_1, q_1, p_2, q_2, .., *batch)   every pair of places; an axis's two side by side
     diagonal   (p_1, p_2, .., *batch)             p = q alone
 
-`batch` is (N,) where examples meet themselves (x = x', a self block) and (N1, N2) between two sets
-(a cross block). A layer need not know which: what belongs to one side of the pair (a variance, a
-mask) arrives with batch axes that broadcast, and `left` and `right` give it its spatial axes.
-
-Speed: on a CPU, XLA runs one loop for each result, so NNGP and NTK in two arrays would compute what
-they share (a root, an angle) twice. There the two are the real and imaginary part of one complex
-array (`packed`); a linear map with real coefficients then acts on both at once.
+`batch` is (N,) where examples meet themselves (x = x', a self block); between two sets (a cross
+block) it is (N1, N2), or (P,) for a list of pairs. A layer need not know which: what belongs to one
+side of the pair (a variance, a mask) arrives with batch axes that broadcast, and `left` and `right`
+give it its spatial axes.
 """
 
 from __future__ import annotations
@@ -35,30 +32,35 @@ class Block:
     """Covariances of activations; `make` builds one.
 
     Attributes:
-      values: (nngp,), (nngp, ntk), or (nngp + i ntk,) where packed.
+      values: (nngp,) or (nngp, ntk).
       rank: spatial axes.
       diagonal: whether only p = q is held.
       itself: whether it is a self block, whose entries at p = q are variances.
-      packed: whether `values` is one complex array.
+      zero_ntk: whether an NTK is asked for but still zero, as before the first weights: it is not
+        in `values` then, and linear maps skip it.
     """
 
     values: tuple[Array, ...]
     rank: int = _static()
     diagonal: bool = _static()
     itself: bool = _static()
-    packed: bool = _static()
+    zero_ntk: bool = _static()
 
     @property
     def nngp(self) -> Array:
-        """The NNGP, real."""
-        return self.values[0].real if self.packed else self.values[0]
+        """The NNGP."""
+        return self.values[0]
 
     @property
     def ntk(self) -> Array | None:
-        """The NTK, real; None where it was not asked for."""
-        if self.packed:
-            return self.values[0].imag
+        """The NTK; None where it was not asked for."""
+        if self.zero_ntk:
+            return jnp.zeros_like(self.nngp)
         return self.values[1] if len(self.values) == 2 else None
+
+    def stored(self) -> Block:
+        """The same block with its NTK in `values`, zero or not."""
+        return self.with_values(self.nngp, self.ntk)
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -68,7 +70,7 @@ class Block:
 
     @property
     def batch(self) -> tuple[int, ...]:
-        """(N,) of a self block, (N1, N2) of a cross block."""
+        """(N,) of a self block; (N1, N2) or (P,) of a cross block."""
         return self.values[0].shape[self.spatial_axes :]
 
     @property
@@ -77,14 +79,12 @@ class Block:
         return self.rank if self.diagonal else 2 * self.rank
 
     def with_values(self, nngp: Array, ntk: Array | None) -> Block:
-        """The same block with other covariances (`ntk` is ignored where none is held)."""
-        if self.packed:
-            assert ntk is not None
-            return replace(self, values=(lax.complex(nngp, ntk),))
-        return replace(self, values=(nngp,) if len(self.values) == 1 else (nngp, ntk))
+        """The same block with other covariances."""
+        values = (nngp,) if ntk is None else (nngp, ntk)
+        return replace(self, values=values, zero_ntk=False)
 
     def linear(self, f: Callable[[Array], Array], **changes) -> Block:
-        """f, linear with real coefficients, of the NNGP and of the NTK. `changes`: new attributes."""
+        """f, a linear map, of the NNGP and of the NTK. `changes`: new attributes."""
         return replace(self, values=tuple(f(value) for value in self.values), **changes)
 
     def materialised(self) -> Block:
@@ -136,15 +136,7 @@ class Block:
 
 def make(nngp: Array, *, both: bool, rank: int, diagonal: bool, itself: bool) -> Block:
     """A block of the inputs' covariances, whose NTK, if `both`, is zero."""
-    block = Block((nngp,), rank=rank, diagonal=diagonal, itself=itself, packed=False)
-    return with_ntk(block, jnp.zeros_like(nngp)) if both else block
-
-
-def with_ntk(block: Block, ntk: Array) -> Block:
-    """The block with an NTK, packed where that is faster."""
-    if jax.default_backend() == "cpu" and block.nngp.dtype in (jnp.float32, jnp.float64):
-        return replace(block, values=(lax.complex(block.nngp, ntk),), packed=True)
-    return replace(block, values=(block.nngp, ntk), packed=False)
+    return Block((nngp,), rank=rank, diagonal=diagonal, itself=itself, zero_ntk=both)
 
 
 def spatial_diagonal(value: Array, rank: int) -> Array:

@@ -49,7 +49,9 @@ def parallel(*layers: Sequence) -> Layer:
 
     def matched(parts):
         if not isinstance(parts, tuple | list) or isinstance(parts[0], int):
-            raise ValueError(f"parallel of {len(rules)} layers needs a tuple of inputs, got one input")
+            raise ValueError(
+                f"parallel of {len(rules)} layers needs a tuple of inputs, got one input"
+            )
         if len(parts) != len(rules):
             raise ValueError(f"parallel of {len(rules)} layers got {len(parts)} inputs")
         return tuple(parts)
@@ -95,7 +97,9 @@ def repeat(layer: Sequence, n: int) -> Layer:
         for _ in range(min(n, 2)):
             after = rule.infer(facts)
             if after.space != facts.space or after.channels != facts.channels:
-                raise ValueError(f"repeat needs a layer that keeps the shape, got {facts} -> {after}")
+                raise ValueError(
+                    f"repeat needs a layer that keeps the shape, got {facts} -> {after}"
+                )
             facts = after
         return facts
 

@@ -57,7 +57,10 @@ def Dense(
         return affine.block(k, facts.channels)
 
     name = written(
-        "Dense", out_dim, W_std=(W_std, 1.0), b_std=(b_std, None),
+        "Dense",
+        out_dim,
+        W_std=(W_std, 1.0),
+        b_std=(b_std, None),
         parameterization=(affine.parameterization, "ntk"),
     )
     return layer_of(Rule(name, init, apply, infer, block, ops=4.0))

@@ -1,4 +1,4 @@
-"""From arrays to blocks of their covariances, and from blocks back to arrays in the public layout."""
+"""From arrays to blocks of their covariances, and from the layout of blocks to the public one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def agreed_facts(x1: Tree, x2: Tree) -> Tree:
         if len(sizes) > 1:
             raise ValueError(f"all parts of {name} must have as many examples, got {sorted(sizes)}")
     facts = jax.tree.map(facts_of, x1)
-    if x2 is not None and (other := jax.tree.map(facts_of, x2)) != facts:
+    if x2 is not None and jax.tree.map(facts_of, x2) != facts:
         raise ValueError(
             f"x1 and x2 must have the same shape but for the number of examples, got {_shapes(x1)} "
             f"and {_shapes(x2)}"

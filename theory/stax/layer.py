@@ -103,7 +103,8 @@ def _with_masks(y: Tree, mask: Tree) -> Tree:
 
 def run_finite(rule: Rule, params: Any, x: Tree, context: Context) -> tuple[Tree, Tree]:
     """Outputs and their masks (batch, *space); inputs are zero where masked, and so are outputs."""
-    rng, masks, pattern = context
+    rng, pattern = context.rng, context.pattern
+    masks: Tree = context.mask
     if rule.kind in ("serial", "parallel"):
         n = len(rule.children)
         keys = [None] * n if rng is None else list(jax.random.split(rng, n))
@@ -165,7 +166,8 @@ class KernelFn:
           x1: (N1, *space, channels), a tuple of them where the network takes several, or a Kernel
             (of another network's outputs).
           x2: (N2, *space, channels); None means x1, whose symmetry is used.
-          get: "nngp", "ntk", or any attribute of Kernel; a tuple gives a named tuple; None a Kernel.
+          get: "nngp", "ntk", or any attribute of Kernel; a tuple gives a named tuple; None gives
+            a Kernel.
           pattern: graphs of both sets, each (N, ..), for Aggregate.
           mask_constant: inputs equal to it are masked (NaN is allowed).
           diagonal_batch: None or True: cov1 and cov2 are kept example by example.
@@ -174,8 +176,8 @@ class KernelFn:
             chooses by the memory that the network needs.
 
         Returns:
-          What `get` names: nngp and ntk (N1, N2, *spatial), where a full spatial axis appears twice,
-          side by side. dtype as the inputs', at least float32.
+          What `get` names: nngp and ntk (N1, N2, *spatial), where a full spatial axis appears
+          twice, side by side. dtype as the inputs', at least float32.
 
         Raises:
           TypeError, ValueError: an argument that is not of the kind described; a layer that cannot
@@ -185,16 +187,20 @@ class KernelFn:
         names, single = _names(get)
         if diagonal_batch is False:
             raise ValueError(
-                "diagonal_batch=False is not supported: no layer here mixes examples; accepted: None, True"
+                "diagonal_batch must be None or True, as no layer here mixes examples; got False"
             )
         both = get is None or "ntk" in names
-        pattern = (None, None) if pattern is None else tuple(pattern)
+        patterns = (None, None) if pattern is None else pattern
         if _all_kernels(x1):
             if x2 is not None or mask_constant is not None:
-                raise ValueError("x1 is a Kernel, which has both sides: x2 and mask_constant must be None")
-            kernel = run_kernel(self.rule, x1, pattern)
+                raise ValueError(
+                    "x1 is a Kernel, which has both sides: x2 and mask_constant must be None"
+                )
+            kernel = run_kernel(self.rule, x1, patterns)
         else:
-            kernel = self._from_arrays(x1, x2, both, pattern, mask_constant, diagonal_spatial, tile)
+            kernel = self._from_arrays(
+                x1, x2, both, patterns, mask_constant, diagonal_spatial, tile
+            )
         return jax.tree.map(
             lambda k: _select(k, names, single), kernel, is_leaf=lambda k: isinstance(k, Kernel)
         )

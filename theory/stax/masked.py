@@ -27,8 +27,8 @@ class MaskedArray(NamedTuple):
 def as_masked(x: Tree, mask_constant: float | None) -> tuple[Tree, Tree]:
     """Inputs with zeros where masked, and their masks (batch, *space), None where there is none.
 
-    Values that equal `mask_constant` (NaN is allowed) are masked. A place is masked where all of its
-    channels are; single masked channels are zeros.
+    Values that equal `mask_constant` (NaN is allowed) are masked. A place is masked where all of
+    its channels are; single masked channels are zeros.
     """
     if isinstance(x, MaskedArray):
         value, mask = jnp.where(x.mask, 0.0, x.masked_value), x.mask

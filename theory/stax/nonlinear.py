@@ -4,9 +4,9 @@ For (u, v) ~ N(0, [[k11, k12], [k12, k22]]) the layer y = phi(x) has, Jacot et a
 
     K' = E[phi(u) phi(v)],     Theta' = Theta E[phi'(u) phi'(v)]
 
-Both are symmetric functions of (k12, k11, k22). Near correlation 1 their closed forms lose digits,
-and their derivatives may be infinite, so each nonlinearity also gives both at u = v, as functions of
-the variance alone; these hold on the diagonal of a self block.
+Both are functions of (k12, k11, k22). Near correlation 1 their closed forms lose digits, and their
+derivatives may be infinite, so each nonlinearity also gives both at u = v, as functions of the
+variance alone; these hold on the diagonal of a self block.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Dual(NamedTuple):
     """The expectations of a nonlinearity.
 
     Attributes:
-      pair: (k12, k11, k22) -> (E[phi phi], E[phi' phi']); arrays that broadcast. Finite, with finite
-        derivatives, at k12 = ±sqrt(k11 k22) and where variances are zero.
+      pair: (k12, k11, k22) -> (E[phi phi], E[phi' phi']); arrays that broadcast. Finite, with
+        finite derivatives, at k12 = ±sqrt(k11 k22) and where variances are zero.
       same: k -> (E[phi²], E[phi'²]), of the variance; finite, with finite derivatives, at 0. The
         second may be infinite, as for a sign.
       ops: rough arithmetic operations of `pair` for one entry.
@@ -61,6 +61,9 @@ def nonlinearity(name: str, fn: Callable[[Array], Array], dual: Dual) -> Layer:
 
     def block(k, left, right, facts):
         k = k.materialised()
+        if k.itself and (k.diagonal or k.rank == 0):  # every entry is a variance
+            value, slope = dual.same(left)
+            return k.with_values(value, None if k.ntk is None else k.ntk * slope)
         nngp, dot = dual.pair(k.nngp, k.left(left), k.right(right))
         if k.itself:
             value, slope = dual.same(left)

@@ -31,8 +31,18 @@ def peak_entries(rule: Rule, facts: Tree, out_full: bool) -> int:
     return largest
 
 
-def tiles(rule: Rule, facts: Tree, n1: int, n2: int, *, itemsize: int, both: bool,
-          out_full: bool, symmetric: bool, tile: int | tuple[int, int] | None) -> dict[str, Any]:
+def tiles(
+    rule: Rule,
+    facts: Tree,
+    n1: int,
+    n2: int,
+    *,
+    itemsize: int,
+    both: bool,
+    out_full: bool,
+    symmetric: bool,
+    tile: int | tuple[int, int] | None,
+) -> dict[str, Any]:
     """The `tile` and `chunk` of a Request.
 
     Raises:
@@ -42,7 +52,7 @@ def tiles(rule: Rule, facts: Tree, n1: int, n2: int, *, itemsize: int, both: boo
     target = TARGET_BYTES.get(jax.default_backend(), TARGET_BYTES["cpu"])
     pairs = max(1, target // pair_bytes)
     if tile is not None:
-        sizes = (tile, tile) if isinstance(tile, int) else tuple(tile)
+        sizes = tile if isinstance(tile, tuple | list) else (tile, tile)
         if len(sizes) != 2 or not all(isinstance(t, int) and t >= 1 for t in sizes):
             raise ValueError(f"tile must be a positive int or a pair of them, got {tile!r}")
         rows, columns = min(sizes[0], n1), min(sizes[1], n2)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from theory.kernel import Kernel
 from theory.stax import inputs
-from theory.stax.block import make, with_ntk
+from theory.stax.block import make
 from theory.stax.rule import Facts, Rule
 from theory.stax.run import cross_pass, self_pass
-from theory.stax.tiles import Result, assemble, parts_of
+from theory.stax.tiles import Result, parts_of, with_own
 
 Tree = Any
 
@@ -93,8 +94,14 @@ def run_kernel(rule: Rule, kernel: Tree, pattern: tuple[Array | None, Array | No
     left = jax.tree.map(lambda t: t[..., :, None], side1.tape)
     right = jax.tree.map(lambda t: t[..., None, :], side2.tape)
     out = cross_pass(rule, cross, facts, left, right)
-    assert some.shape1 is not None and some.shape2 is not None
-    result = assemble(parts_of(out), side1, side2, some.x1_is_x2)
+    assert some.shape1 is not None
+    assert some.shape2 is not None
+    pairs = parts_of(out)
+    if some.x1_is_x2:
+        pairs = with_own(pairs, side1.blocks, jnp.int32(0), jnp.int32(0))
+    cov2 = None if some.x1_is_x2 else parts_of(side2.blocks)[0]
+    masks2 = None if some.x1_is_x2 else side2.masks
+    result = Result(*pairs, parts_of(side1.blocks)[0], cov2, side1.masks, masks2)
     return kernels(result, rule.infer(facts), some.shape1[0], some.shape2[0])
 
 
@@ -106,10 +113,13 @@ def _blocks(kernel: Kernel) -> list:
 
     def block(nngp, ntk, batch_axes):
         made = make(
-            inputs.private(nngp, batch_axes), both=False, rank=rank, diagonal=diagonal,
+            inputs.private(nngp, batch_axes),
+            both=False,
+            rank=rank,
+            diagonal=diagonal,
             itself=batch_axes == 1,
         )
-        return made if ntk is None else with_ntk(made, inputs.private(ntk, batch_axes))
+        return made if ntk is None else made.with_values(made.nngp, inputs.private(ntk, batch_axes))
 
     own = None
     if kernel.x1_is_x2 and kernel.ntk is not None:

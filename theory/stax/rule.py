@@ -39,7 +39,8 @@ class Context(NamedTuple):
 
     Attributes:
       rng: a PRNG key for random layers, or None.
-      mask: (batch, *space) bool, True = masked, of the layer's inputs; or None. Inputs are zero there.
+      mask: (batch, *space) bool of the layer's inputs, True = masked, where inputs are zero; or
+        None.
       pattern: (batch, ..) graph of each example, for Aggregate; or None.
     """
 
@@ -67,16 +68,16 @@ class Rule:
     Attributes:
       name: as a user would write it, such as "Dense(512, W_std=1.5)".
       init: (rng, shape) -> (shape, params), shapes (batch, *space, channels).
-      apply: (params, inputs, context) -> outputs, the finite layer; inputs (batch, *space, channels).
-      infer: Facts of the inputs -> Facts of the outputs. Raises ValueError where the layer cannot be
-        applied to such inputs, or NotImplementedError where its limit has no covariance formula.
-      block: (block, side, side', Facts of the inputs) -> block, where the sides are what `statistics`
-        gave for x and for x', their batch axes broadcasting with the block's. In a self block both
-        are the same object.
+      apply: (params, inputs, context) -> outputs, the finite layer on (batch, *space, channels).
+      infer: Facts of the inputs -> Facts of the outputs. Raises ValueError where the layer cannot
+        be applied to such inputs, NotImplementedError where its limit has no covariance formula.
+      block: (block, side, side', Facts of the inputs) -> block, where the sides are what
+        `statistics` gave for x and for x', their batch axes broadcasting with the block's. In a
+        self block both are the same object.
       statistics: (self block before the layer, mask, pattern) -> a pytree of arrays whose last axis
         is the batch (N,): what a cross block must know of one side, such as a variance. `mask` is
         (*space, N) or None. The default gives None.
-      full: whether outputs for every pair of places are wanted -> whether inputs for every pair are.
+      full: whether outputs for every pair of places are wanted -> whether inputs are.
       mask: ((batch, *space) mask of the inputs, Facts of the inputs) -> mask of the outputs.
       ops: rough arithmetic operations for each entry of the output block, for `describe`.
       kind: "leaf", "serial", "parallel", "repeat" or "opaque" (a user's own map of Kernels).

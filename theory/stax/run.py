@@ -1,4 +1,4 @@
-"""Runs covariances through a network: first each side against itself, then one side against the other.
+"""Covariances through a network: each side against itself first, then one against the other.
 
 The self pass carries the blocks of x = x' and records, layer by layer, what the layers must know
 of one side: a tape. The cross pass then needs the tapes of both sides and nothing else, so that
@@ -32,14 +32,16 @@ class Record(NamedTuple):
 
 
 class SelfPass(NamedTuple):
-    """What the self pass of one side gives: the outputs' blocks, masks (batch, *space), the tape."""
+    """What one side against itself gives: the outputs' blocks and masks (batch, *space), a tape."""
 
     blocks: Tree
     masks: Tree
     tape: Any
 
 
-def self_pass(rule: Rule, blocks: Tree, masks: Tree, facts: Tree, pattern: Array | None) -> SelfPass:
+def self_pass(
+    rule: Rule, blocks: Tree, masks: Tree, facts: Tree, pattern: Array | None
+) -> SelfPass:
     """x against itself.
 
     Args:
@@ -61,14 +63,16 @@ def self_pass(rule: Rule, blocks: Tree, masks: Tree, facts: Tree, pattern: Array
             self_pass(child, b, m, f, pattern)
             for child, b, m, f in zip(rule.children, blocks, masks, facts, strict=True)
         ]
-        return SelfPass(*(tuple(part[i] for part in parts) for i in range(3)))
+        outs, out_masks, tapes = zip(*parts, strict=True)
+        return SelfPass(outs, out_masks, tapes)
     if rule.kind == "repeat":
         (child,) = rule.children
 
         def step(carry, _):
-            out = self_pass(child, *carry, facts, pattern)
+            out = self_pass(child, carry[0], carry[1], facts, pattern)
             return (out.blocks, out.masks), out.tape
 
+        blocks = blocks.stored()
         (blocks, masks), tape = lax.scan(step, (blocks, masks), None, length=rule.repeats)
         return SelfPass(blocks, masks, tape)
     assert rule.block is not None
@@ -93,15 +97,19 @@ def cross_pass(rule: Rule, blocks: Tree, facts: Tree, left: Any, right: Any) -> 
             facts = child.infer(facts)
         return blocks
     if rule.kind == "parallel":
-        parts = zip(rule.children, blocks, facts, left, right, strict=True)
-        return tuple(cross_pass(*part) for part in parts)
+        return tuple(
+            cross_pass(child, block, fact, tape1, tape2)
+            for child, block, fact, tape1, tape2 in zip(
+                rule.children, blocks, facts, left, right, strict=True
+            )
+        )
     if rule.kind == "repeat":
         (child,) = rule.children
 
         def step(carry, tapes):
             return cross_pass(child, carry, facts, *tapes), None
 
-        return lax.scan(step, blocks, (left, right), length=rule.repeats)[0]
+        return lax.scan(step, blocks.stored(), (left, right), length=rule.repeats)[0]
     assert rule.block is not None
     blocks = rule.block(blocks, left.side, right.side, facts)
     return hide(blocks, left.mask, right.mask)
@@ -119,8 +127,10 @@ def last(array: Array) -> Array:
     return jnp.moveaxis(array, 0, -1)
 
 
-def walk(rule: Rule, facts: Tree, full: bool) -> list[tuple[Rule, Facts | Tree, Facts | Tree, bool]]:
-    """Every leaf in the order it runs: (rule, facts before, facts after, pairs of places held after).
+def walk(
+    rule: Rule, facts: Tree, full: bool
+) -> list[tuple[Rule, Facts | Tree, Facts | Tree, bool]]:
+    """Every leaf in the order it runs: (rule, facts before, facts after, whether held in full).
 
     Args:
       rule: the network.

@@ -62,39 +62,103 @@ class Result(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("rule", "request"))
-def compute(rule: Rule, request: Request, x1: Tree, x2: Tree, masks1: Tree, masks2: Tree,
-            pattern1: Array | None, pattern2: Array | None) -> Result:
+def compute(
+    rule: Rule,
+    request: Request,
+    x1: Tree,
+    x2: Tree,
+    masks1: Tree,
+    masks2: Tree,
+    pattern1: Array | None,
+    pattern2: Array | None,
+) -> Result:
     """Every covariance of the outputs, from arrays (N, *space, channels); x2 None means x1."""
-    symmetric = x2 is None
-    side1 = one_side(rule, request, x1, masks1, pattern1, both=request.both and symmetric)
-    side2 = side1 if symmetric else one_side(rule, request, x2, masks2, pattern2, both=False)
-    other = x1 if symmetric else x2
     facts = jax.tree.map(inputs.facts_of, x1)
+    side1, side2 = _sides(rule, request, facts, (x1, masks1, pattern1), (x2, masks2, pattern2))
+    symmetric = x2 is None
+    other = x1 if symmetric else x2
 
-    def tile(rows: Array, columns: Array, counts: tuple[int, int]) -> Tree:
-        def cut(tree, start, count):
-            return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, 0), tree)
-
-        def cut_last(tree, start, count):
-            return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, start, count, -1), tree)
-
-        a, b = cut(x1, rows, counts[0]), cut(other, columns, counts[1])
-        left = jax.tree.map(lambda t: t[..., :, None], cut_last(side1.tape, rows, counts[0]))
-        right = jax.tree.map(lambda t: t[..., None, :], cut_last(side2.tape, columns, counts[1]))
-        blocks = jax.tree.map(
-            lambda u, v: inputs.cross_block(u, v, diagonal=not request.full, both=request.both), a, b
+    def tile(i: Array, j: Array, counts: tuple[int, int]) -> Tree:
+        cut = lambda tree, start, count, axis: jax.tree.map(  # noqa: E731
+            lambda a: lax.dynamic_slice_in_dim(a, start, count, axis), tree
         )
-        return _narrowed(cross_pass(rule, blocks, facts, left, right), request.narrow)
+        a, b = cut(x1, i, counts[0], 0), cut(other, j, counts[1], 0)
+        left, right = cut(side1.tape, i, counts[0], -1), cut(side2.tape, j, counts[1], -1)
+        blocks = jax.tree.map(
+            lambda u, v: inputs.cross_block(u, v, diagonal=not request.full, both=request.both),
+            a,
+            b,
+        )
+        # Short inner loops are slow: with places to sum over, pairs are one axis and not two.
+        listed = any(leaf.ndim > 2 for leaf in jax.tree.leaves(x1))
+        if listed:
+            blocks = _map_blocks(_as_list, blocks)
+            left = jax.tree.map(lambda t: jnp.repeat(t, counts[1], -1), left)
+            right = jax.tree.map(lambda t: jnp.tile(t, counts[0]), right)
+        else:
+            left = jax.tree.map(lambda t: t[..., :, None], left)
+            right = jax.tree.map(lambda t: t[..., None, :], right)
+        out = _narrowed(cross_pass(rule, blocks, facts, left, right), request.narrow)
+        return _map_blocks(partial(_as_tile, counts=counts), out) if listed else out
 
     n1, n2 = inputs.batch_of(x1), inputs.batch_of(other)
-    out = _over_tiles(tile, n1, n2, request.tile, symmetric)
-    return assemble(out, side1, side2, symmetric)
+    pairs = _over_tiles(tile, side1.blocks if symmetric else None, n1, n2, request.tile)
+    masks2 = None if symmetric else side2.masks
+    cov2 = None if symmetric else parts_of(side2.blocks)[0]
+    return Result(*pairs, parts_of(side1.blocks)[0], cov2, side1.masks, masks2)
 
 
-def one_side(rule: Rule, request: Request, x: Tree, masks: Tree, pattern: Array | None, *,
-             both: bool) -> SelfPass:
+def _sides(rule: Rule, request: Request, facts: Tree, one, two) -> tuple[SelfPass, SelfPass]:
+    """The self passes of both sides, in one program for both."""
+    if two[0] is None:
+        side = one_side(rule, request, facts, *one, both=request.both)
+        return side, side
+    if (None if one[2] is None else one[2].shape[1:]) != (
+        None if two[2] is None else two[2].shape[1:]
+    ):  # graphs that are no one array, such as lists of edges: a program for each side
+        return (
+            one_side(rule, request, facts, *one, both=False),
+            one_side(rule, request, facts, *two, both=False),
+        )
+    n1, n2 = inputs.batch_of(one[0]), inputs.batch_of(two[0])
+    x = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one[0], two[0])
+    masks = jax.tree.map(lambda _, a, b: _joined_masks(a, b, n1, n2), facts, one[1], two[1])
+    pattern = None if one[2] is None else jnp.concatenate([one[2], two[2]])
+    side = one_side(rule, request, facts, x, masks, pattern, both=False)
+
+    def part(cut) -> SelfPass:
+        at_end, at_start = lambda a: a[..., cut], lambda a: a[cut]
+        return SelfPass(
+            jax.tree.map(at_end, side.blocks),
+            jax.tree.map(at_start, side.masks),
+            jax.tree.map(at_end, side.tape),
+        )
+
+    return part(slice(None, n1)), part(slice(n1, None))
+
+
+def _joined_masks(a: Array | None, b: Array | None, n1: int, n2: int) -> Array | None:
+    """The masks of both sides; a side without one is not masked."""
+    if a is None:
+        if b is None:
+            return None
+        a = jnp.zeros((n1, *b.shape[1:]), bool)
+    if b is None:
+        b = jnp.zeros((n2, *a.shape[1:]), bool)
+    return jnp.concatenate([a, b])
+
+
+def one_side(
+    rule: Rule,
+    request: Request,
+    facts: Tree,
+    x: Tree,
+    masks: Tree,
+    pattern: Array | None,
+    *,
+    both: bool,
+) -> SelfPass:
     """The self pass of one set of inputs, in chunks of `request.chunk` examples."""
-    facts = jax.tree.map(inputs.facts_of, x)
 
     def run(x, masks, pattern):
         blocks = jax.tree.map(
@@ -121,7 +185,7 @@ def one_side(rule: Rule, request: Request, x: Tree, masks: Tree, pattern: Array 
         def of(part):  # (chunks, .., chunk, ..) with the batch at `axis` of a part
             part = jnp.moveaxis(part, 0, axis if axis >= 0 else axis - 1)
             at = axis % (part.ndim - 1)
-            shape = part.shape[:at] + (part.shape[at] * part.shape[at + 1],) + part.shape[at + 2 :]
+            shape = (*part.shape[:at], len(starts) * chunk, *part.shape[at + 2 :])
             return jnp.take(part.reshape(shape), flat, axis=at)
 
         return of
@@ -133,32 +197,63 @@ def one_side(rule: Rule, request: Request, x: Tree, masks: Tree, pattern: Array 
     )
 
 
-def _over_tiles(tile, n1: int, n2: int, counts: tuple[int, int], symmetric: bool) -> Tree:
-    """All tiles' outputs in one array each."""
+def _over_tiles(tile, own: Tree, n1: int, n2: int, counts: tuple[int, int]) -> tuple[Tree, Tree]:
+    """(nngp, ntk) of all pairs, from tiles; `own`, the blocks of the pairs (x, x), if x1 is x2."""
+    symmetric = own is not None
     t1, t2 = min(counts[0], n1), min(counts[1], n2)
     if symmetric:
         t1 = t2 = min(t1, t2)
+
+    def parts(i: Array, j: Array) -> tuple[Tree, Tree]:
+        out = parts_of(tile(i, j, (t1, t2)))
+        return with_own(out, own, i, j) if symmetric else out
+
     if (t1, t2) == (n1, n2):
-        return parts_of(tile(jnp.int32(0), jnp.int32(0), (t1, t2)))
+        return parts(jnp.int32(0), jnp.int32(0))
     rows, columns = np.meshgrid(np.arange(-(-n1 // t1)), np.arange(-(-n2 // t2)), indexing="ij")
     keep = rows <= columns if symmetric else np.full(rows.shape, True)
     starts = np.stack(
         [np.minimum(rows[keep] * t1, n1 - t1), np.minimum(columns[keep] * t2, n2 - t2)], -1
     ).astype(np.int32)
-    body = jax.checkpoint(lambda i, j: tile(i, j, (t1, t2)))  # nothing of a tile is kept for a gradient
-    shapes = jax.eval_shape(lambda: parts_of(body(jnp.int32(0), jnp.int32(0))))
+    body = jax.checkpoint(parts)  # nothing of a tile is kept for a gradient
+    shapes = jax.eval_shape(body, jnp.int32(0), jnp.int32(0))
     empty = jax.tree.map(lambda s: jnp.zeros((*s.shape[:-2], n1, n2), s.dtype), shapes)
 
     def step(out, start):
         i, j = start[0], start[1]
-        blocks = body(i, j)
-        parts = parts_of(blocks)
-        out = jax.tree.map(partial(_put, i=i, j=j), out, parts)
+        part = body(i, j)
+        out = jax.tree.map(partial(_put, i=i, j=j), out, part)
         if symmetric:
-            out = jax.tree.map(partial(_put, i=j, j=i), out, parts_of(blocks, transposed=True))
+            out = jax.tree.map(partial(_put, i=j, j=i), out, _transposed(part, own))
         return out, None
 
     return lax.scan(step, empty, jnp.asarray(starts))[0]
+
+
+def with_own(parts: tuple[Tree, Tree], own: Tree, i: Array, j: Array) -> tuple[Tree, Tree]:
+    """Tiles whose first pair is (i, j), the pairs (x, x) in them taken from their own blocks."""
+
+    def exact(part: Array, of_self: Array) -> Array:
+        t1, t2 = part.shape[-2:]
+        same = (i + lax.iota(i.dtype, t1))[:, None] == (j + lax.iota(j.dtype, t2))[None, :]
+        rows = lax.dynamic_slice_in_dim(of_self, i, t1, -1)
+        return jnp.where(same, rows[..., :, None], part)
+
+    return jax.tree.map(exact, parts, parts_of(own))
+
+
+def _transposed(parts: tuple[Tree, Tree], like: Tree) -> tuple[Tree, Tree]:
+    """Tiles of (x', x) from those of (x, x'): the batch axes swap, and so do p and q."""
+
+    def swap(block: Block, value: Array | None) -> Array | None:
+        if value is None:
+            return None
+        for axis in range(0 if block.diagonal else block.rank):
+            value = jnp.swapaxes(value, 2 * axis, 2 * axis + 1)
+        return jnp.swapaxes(value, -1, -2)
+
+    leaf = {"is_leaf": lambda node: isinstance(node, Block)}
+    return jax.tree.map(swap, like, parts[0], **leaf), jax.tree.map(swap, like, parts[1], **leaf)
 
 
 def _put(whole: Array, part: Array, i: Array, j: Array) -> Array:
@@ -169,41 +264,25 @@ def _put(whole: Array, part: Array, i: Array, j: Array) -> Array:
 def _narrowed(blocks: Tree, narrow: bool) -> Tree:
     if not narrow:
         return blocks
-    return jax.tree.map(Block.to_diagonal, blocks, is_leaf=lambda leaf: isinstance(leaf, Block))
+    return _map_blocks(Block.to_diagonal, blocks)
 
 
-def parts_of(blocks: Tree, transposed: bool = False) -> tuple[Tree, Tree]:
-    """(nngp, ntk) of each block; transposed: of (x', x), which swaps p with q as well."""
+def _map_blocks(f, blocks: Tree) -> Tree:
+    return jax.tree.map(f, blocks, is_leaf=lambda leaf: isinstance(leaf, Block))
 
-    def of(block: Block) -> tuple[Array, Array | None]:
-        block = block.materialised()
-        values = block.nngp, block.ntk
-        return jax.tree.map(lambda v: _swap(v, block), values) if transposed else values
 
+def _as_list(block: Block) -> Block:
+    """Batch (N1, N2) as (N1 N2,)."""
+    return block.linear(lambda v: v.reshape(*v.shape[:-2], -1))
+
+
+def _as_tile(block: Block, counts: tuple[int, int]) -> Block:
+    """Batch (N1 N2,) as (N1, N2)."""
+    return block.linear(lambda v: v.reshape(*v.shape[:-1], *counts))
+
+
+def parts_of(blocks: Tree) -> tuple[Tree, Tree]:
+    """(nngp, ntk) of a tree of blocks, as two trees; ntk None where it is not held."""
     leaves, tree = jax.tree.flatten(blocks, is_leaf=lambda leaf: isinstance(leaf, Block))
-    parts = [of(leaf) for leaf in leaves]
-    return tree.unflatten([p[0] for p in parts]), tree.unflatten([p[1] for p in parts])
-
-
-def _swap(value: Array, block: Block) -> Array:
-    if not block.diagonal:
-        for axis in range(block.rank):
-            value = jnp.swapaxes(value, 2 * axis, 2 * axis + 1)
-    return jnp.swapaxes(value, -1, -2)
-
-
-def assemble(blocks: tuple[Tree, Tree], side1: SelfPass, side2: SelfPass, symmetric: bool) -> Result:
-    """The result, from (nngp, ntk) of all pairs; where symmetric, (x, x) is the self pass's."""
-    nngp, ntk = blocks
-    cov1, own = parts_of(side1.blocks)
-    cov2 = None if symmetric else parts_of(side2.blocks)[0]
-    if symmetric:
-
-        def exact(whole: Array, of_self: Array) -> Array:
-            at = np.arange(whole.shape[-1])
-            return whole.at[..., at, at].set(of_self, unique_indices=True)
-
-        nngp = jax.tree.map(exact, nngp, cov1)
-        ntk = jax.tree.map(exact, ntk, own)
-    masks2 = None if symmetric else side2.masks
-    return Result(nngp, ntk, cov1, cov2, side1.masks, masks2)
+    leaves = [leaf.materialised() for leaf in leaves]
+    return tree.unflatten([b.nngp for b in leaves]), tree.unflatten([b.ntk for b in leaves])

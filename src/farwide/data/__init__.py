@@ -1,12 +1,20 @@
 """Data sources: deterministic, resumable by position, recorded by hash."""
 
 from farwide.data.corpus import Corpus, CorpusError, read_corpus, standard_library
+from farwide.data.images import LabelledImages, balanced, digits, fashion_mnist
+from farwide.data.locate import DataError, locate
 from farwide.data.windows import Windows, validation_windows
 
 __all__ = [
     "Corpus",
     "CorpusError",
+    "DataError",
+    "LabelledImages",
     "Windows",
+    "balanced",
+    "digits",
+    "fashion_mnist",
+    "locate",
     "read_corpus",
     "standard_library",
     "validation_windows",

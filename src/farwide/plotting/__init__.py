@@ -1,11 +1,13 @@
-"""Figures of a scaling-law sweep: one a file, each a pure function from data to a `Figure`."""
+"""Figures: one a file, each a pure function from data to a `Figure`."""
 
 from farwide.plotting.corner import corner
 from farwide.plotting.data import Curve, HeldOut, Points, has_bootstrap, has_frontier
 from farwide.plotting.extrapolation import extrapolation
 from farwide.plotting.fitted_law import fitted_law
+from farwide.plotting.learning_curves import LearningCurve, learning_curves
 from farwide.plotting.loss_curves import loss_curves
 from farwide.plotting.loss_vs_compute import loss_vs_compute
+from farwide.plotting.reliability import reliability_diagrams
 from farwide.plotting.residuals import residuals, trends
 from farwide.plotting.style import NARROW, WIDE, save_png, title_of, to_png, to_svg
 from farwide.plotting.tokens_per_parameter import tokens_per_parameter
@@ -15,14 +17,17 @@ __all__ = [
     "WIDE",
     "Curve",
     "HeldOut",
+    "LearningCurve",
     "Points",
     "corner",
     "extrapolation",
     "fitted_law",
     "has_bootstrap",
     "has_frontier",
+    "learning_curves",
     "loss_curves",
     "loss_vs_compute",
+    "reliability_diagrams",
     "residuals",
     "save_png",
     "title_of",

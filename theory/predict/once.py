@@ -1,0 +1,36 @@
+"""Work that is done once and kept, outside of any trace where its inputs are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from jax.core import Tracer
+
+T = TypeVar("T")
+
+
+def is_traced(*trees: Any) -> bool:
+    """Whether any leaf is a tracer: its value is not known yet."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def once(make: Callable[[], T]) -> Callable[[], T]:
+    """A function that gives `make()`, which is run at the first call alone.
+
+    Where everything that `make` uses is known it is computed there and then, even inside a jit, so
+    that later calls find it. A result that depends on tracers is not kept: its trace will end.
+    """
+    kept: list[T] = []
+
+    def get() -> T:
+        if kept:
+            return kept[0]
+        with jax.ensure_compile_time_eval():
+            value = make()
+        if not is_traced(value):
+            kept.append(value)
+        return value
+
+    return get
