@@ -5,10 +5,10 @@ on digits and Fashion-MNIST, by fully connected and convolutional networks: test
 calibration of the class probabilities, learning curves, and the time of a kernel entry.
 
 Command: `python -m experiments.infinite_width --preset demo`
-Time: preset demo 2 to 3 minutes on 2 CPU cores, smoke under 1; cpu about 20 minutes.
+Time: preset demo 2 to 3 minutes on 2 CPU cores, smoke under 1; cpu not measured.
 Expected result: runs/infinite_width-demo with a table (results.json), reliability.png and
-learning_curves.png: convolutions ahead of the fully connected network on both data sets, digits
-above 97% with 500 examples, and expected calibration errors of a few percent.
+learning_curves.png. Test accuracy about 99% on digits (FC, 1000 examples), 97% to 98% (pooled CNN,
+300), 84% on Fashion-MNIST (FC, 4000); expected calibration errors below 5%.
 
 Targets are one-hot minus 1/classes. Ridge and prior scale are chosen by the likelihood of a fifth
 of the training examples; test examples choose nothing. What is finished is skipped by a second
@@ -40,7 +40,7 @@ from farwide.runlog.files import claim, read_json
 from theory import predict, stax
 
 KERNELS: tuple[str, ...] = ("nngp", "ntk")
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # times the mean variance of the training examples
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # times the mean variance of the training examples
 SCALES = (-7.0, 5.0)  # natural log of the factor of the prior's variance
 DATA: dict[str, Callable[[], LabelledImages]] = {"digits": digits, "fashion-mnist": fashion_mnist}
 
@@ -122,7 +122,7 @@ def network(name: str) -> stax.Layer:
 
     if name == "FC":
         hidden = [stax.serial(stax.Dense(1, 2**0.5, 0.1), stax.Relu())] * 3
-        return stax.serial(stax.Flatten(), *hidden, stax.Dense(1))
+        return stax.serial(*hidden, stax.Dense(1))
     if name == "CNN":
         return stax.serial(*[conv()] * 4, stax.Flatten(), stax.Dense(1))
     if name == "pooled CNN":
@@ -138,6 +138,8 @@ def examples(cell: Cell, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     test = np.random.default_rng(seed).permutation(len(data.y_test))[: cell.test]
     mean, deviation = data.x_train[train].mean(), data.x_train[train].std()
     x_train, x_test = ((x - mean) / deviation for x in (data.x_train[train], data.x_test[test]))
+    if cell.network == "FC":  # pixels are channels
+        x_train, x_test = (x.reshape(len(x), -1) for x in (x_train, x_test))
     return x_train, data.y_train[train], x_test, data.y_test[test], len(data.classes)
 
 

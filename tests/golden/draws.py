@@ -97,11 +97,15 @@ def draw() -> dict[str, Problem]:
         return drawn
 
     def adjacency(*nodes: int) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(
-            rng.uniform(-0.5, 1.0, (n, *nodes, *nodes))
-            * (rng.uniform(size=(n, *nodes, *nodes)) < 0.5)
-            for n in (4, 3)
-        )
+        def of(n: int) -> np.ndarray:
+            shape = (n, *nodes, *nodes)
+            return rng.uniform(-0.5, 1.0, shape) * (rng.uniform(size=shape) < 0.5)
+
+        return of(4), of(3)
+
+    def masked_pair(*shape: int) -> tuple[np.ndarray, np.ndarray]:
+        x1, x2 = pair(*shape)
+        return masked(x1, 0.3), masked(x2, 0.3)
 
     flat, other = pair(6), pair(4)
     sequences, nodes = pair(7, 3), pair(6, 3)
@@ -114,13 +118,11 @@ def draw() -> dict[str, Problem]:
         "small_images": Problem(*small),
         "even_images": Problem(*pair(6, 4, 3)),
         "volumes": Problem(*pair(3, 3, 4, 2)),
-        "masked_sequences": Problem(*(masked(x, 0.3) for x in pair(7, 3)), mask_constant=MASK),
-        "masked_images": Problem(*(masked(x, 0.3) for x in pair(5, 5, 3)), mask_constant=MASK),
+        "masked_sequences": Problem(*masked_pair(7, 3), mask_constant=MASK),
+        "masked_images": Problem(*masked_pair(5, 5, 3), mask_constant=MASK),
         "graphs": Problem(*nodes, *adjacency(6)),
         "sparse_graphs": Problem(*nodes, edges(9, 6, 4), edges(9, 6, 3)),
         "row_graphs": Problem(*rows, *adjacency(4)),
         "pixel_graphs": Problem(*pixels, *adjacency(3, 2)),
-        "masked_graphs": Problem(
-            *(masked(x, 0.3) for x in pair(6, 3)), *adjacency(6), mask_constant=MASK
-        ),
+        "masked_graphs": Problem(*masked_pair(6, 3), *adjacency(6), mask_constant=MASK),
     }

@@ -158,14 +158,15 @@ def main() -> None:
         if name not in arguments.only:
             continue
         path, chosen = arguments.out / f"{name}.npz", arguments.again or list(every)
-        values = make(chosen)
+        values: dict[str, Any] = make(chosen)
         if arguments.again:
             with np.load(path) as stored:
                 kept = [
                     k for k in stored if k.split("/")[0] not in (*chosen, "provenance", "inputs")
                 ]
                 values |= {k: stored[k] for k in kept}
-        np.savez_compressed(path, provenance=record, **values)
+        values["provenance"] = record
+        np.savez_compressed(path, **values)
     if "names" in arguments.only:
         listed = {"provenance": provenance(), "names": names()}
         (arguments.out / "names.json").write_text(json.dumps(listed, indent=1) + "\n")

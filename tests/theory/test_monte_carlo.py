@@ -37,13 +37,13 @@ def test_average_is_within_its_standard_error():
 
 
 def test_several_numbers_of_samples_give_a_generator():
-    found = monte_carlo_kernel_fn(linear_init, linear, KEY, [4, 1, 4, 2])(X1, None, "nngp")
+    found = monte_carlo_kernel_fn(linear_init, linear, KEY, [3, 1, 3])(X1, None, "nngp")
     assert isinstance(found, types.GeneratorType | map)
     estimates = [np.asarray(k) for k in found]
-    assert len(estimates) == 3
+    assert len(estimates) == 2
     once = [
         np.asarray(monte_carlo_kernel_fn(linear_init, linear, KEY, n)(X1, None, "nngp"))
-        for n in (1, 2, 4)
+        for n in (1, 3)
     ]
     np.testing.assert_allclose(estimates, once, rtol=1e-5, atol=1e-6)
 

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from theory.batching import arguments, merge
 from theory.batching.arguments import Arrays, Static
 from theory.batching.cuts import Side, Tile
-from theory.stax.inputs import agreed_facts, as_tuples
+from theory.stax.inputs import agreed_facts
 from theory.stax.layer import KernelFn
 from theory.stax.masked import as_masked
 from theory.stax.results import facts_of
@@ -144,7 +144,7 @@ def ranks_of(kernel_fn: Callable[..., Any], x1: Any) -> tuple[int, ...] | None:
     if arguments.kernels_in(x1):
         facts = jax.tree.map(facts_of, x1, is_leaf=lambda k: hasattr(k, "nngp"))
     else:
-        facts = agreed_facts(as_tuples(as_masked(x1, None)[0]), None)
+        facts = agreed_facts(as_masked(x1, None)[0], None)
     after = kernel_fn.rule.infer(facts)
     leaves = jax.tree.leaves(after, is_leaf=lambda leaf: isinstance(leaf, Facts))
     return tuple(len(leaf.space) for leaf in leaves)

@@ -14,7 +14,8 @@ Policy, for A of side n, largest eigenvalue l and unit roundoff eps:
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -27,18 +28,22 @@ from theory.predict.once import is_traced
 from theory.predict.spectrum import Spectrum, check_finite, spectrum
 
 
-class Factor(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Factor:
     """What solves with A need.
 
     Attributes:
       basis: the lower Cholesky factor of A, or its eigenvectors as columns.
       weights: with eigenvectors, the inverse eigenvalues, 0 where dropped.
-      cholesky: whether `basis` is the Cholesky factor.
+      accepted: whether `basis` is the Cholesky factor, where only the running program knows.
+      cholesky: whether it is; None where not known yet.
     """
 
     basis: Float[Array, "n n"]
     weights: Float[Array, "n"]
-    cholesky: bool | Bool[Array, ""]
+    accepted: Bool[Array, ""] | None = None
+    cholesky: bool | None = field(default=None, metadata={"static": True})
 
 
 def regularised(
@@ -53,9 +58,15 @@ def regularised(
         raise ValueError(f"diag_reg must be at least 0, got {diag_reg}")
     if not is_traced(diag_reg) and np.all(np.asarray(diag_reg) == 0):
         return matrix
+    return _shifted(matrix, diag_reg, absolute)
+
+
+@partial(jax.jit, static_argnums=2)
+def _shifted(matrix: Array, diag_reg: float | Array, absolute: bool) -> Array:
     scale = 1.0 if absolute else jnp.trace(matrix) / matrix.shape[0]
-    at = jnp.arange(matrix.shape[0])
-    return matrix.at[at, at].add(jnp.asarray(diag_reg * scale, matrix.dtype))
+    return matrix + jnp.asarray(diag_reg * scale, matrix.dtype) * jnp.eye(
+        matrix.shape[0], dtype=matrix.dtype
+    )
 
 
 def factorise(matrix: Float[Array, "n n"], name: str, *, raise_small: bool = False) -> Factor:
@@ -72,21 +83,19 @@ def factorise(matrix: Float[Array, "n n"], name: str, *, raise_small: bool = Fal
     matrix = lax.stop_gradient(matrix)
     if not is_traced(matrix):
         check_finite(matrix, name)
-        factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
-        if bool(_accepted(factor)):
-            return Factor(factor, jnp.ones_like(factor[0]), True)
+        factor, weights, accepted = _cholesky(matrix)
+        if bool(accepted):
+            return Factor(factor, weights, cholesky=True)
         found = spectrum(matrix, name)
         _warn(name, matrix.shape[0], raise_small, False, found.values[0], found.values[-1])
-        return Factor(found.vectors, _weights(found, raise_small), False)
+        return Factor(found.vectors, _weights(found, raise_small), cholesky=False)
 
     # One bad entry spoils all, lest a factorisation that reads half of the matrix miss it.
     matrix = jnp.where(jnp.isfinite(matrix).all(), matrix, jnp.nan)
-    factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
-    accepted = _accepted(factor)
+    factor, ones, accepted = _cholesky(matrix)
 
     def keep(_):
-        nothing = jnp.ones((), matrix.dtype)
-        return factor, jnp.ones_like(factor[0]), nothing, nothing
+        return factor, ones, ones[0], ones[0]
 
     def decompose(matrix):
         values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
@@ -112,7 +121,7 @@ def solve(factor: Factor, b: Float[Array, "n columns"]) -> Float[Array, "n colum
         inner = jnp.matmul(factor.basis.T, b, precision="highest")
         return jnp.matmul(factor.basis, factor.weights[:, None] * inner, precision="highest")
 
-    return _choose(factor.cholesky, by_cholesky, by_eigenvectors, b)
+    return _choose(factor, by_cholesky, by_eigenvectors, b)
 
 
 def half_solve(factor: Factor, b: Float[Array, "n columns"]) -> Float[Array, "n columns"]:
@@ -125,7 +134,7 @@ def half_solve(factor: Factor, b: Float[Array, "n columns"]) -> Float[Array, "n 
         inner = jnp.matmul(factor.basis.T, b, precision="highest")
         return jnp.sqrt(factor.weights)[:, None] * inner
 
-    return _choose(factor.cholesky, by_cholesky, by_eigenvectors, b)
+    return _choose(factor, by_cholesky, by_eigenvectors, b)
 
 
 def solve_with(
@@ -146,12 +155,12 @@ def log_determinant(matrix: Float[Array, "n n"], factor: Factor) -> Float[Array,
     """log det A, differentiable in A: d log det A = tr(A^-1 dA)."""
     if not is_traced(matrix):
         return _log_determinant(factor)
-    return _traced_log_determinant(matrix, factor._replace(cholesky=jnp.asarray(factor.cholesky)))
+    return _traced_log_determinant(matrix, factor)
 
 
 def _log_determinant(factor: Factor) -> Array:
     return _choose(
-        factor.cholesky,
+        factor,
         lambda basis: 2 * jnp.log(jnp.diagonal(basis)).sum(),
         lambda _: -jnp.log(factor.weights).sum(),
         factor.basis,
@@ -171,15 +180,19 @@ def _(primals, tangents):
     return _traced_log_determinant(matrix, factor), jnp.vdot(inverse, tangents[0])
 
 
-def _choose(cholesky, first, second, operand):
-    if isinstance(cholesky, bool):
-        return first(operand) if cholesky else second(operand)
-    return lax.cond(cholesky, first, second, operand)
+def _choose(factor: Factor, first, second, operand):
+    if factor.cholesky is None:
+        return lax.cond(factor.accepted, first, second, operand)
+    return first(operand) if factor.cholesky else second(operand)
 
 
-def _accepted(factor: Float[Array, "n n"]) -> Bool[Array, ""]:
+@jax.jit
+def _cholesky(matrix: Float[Array, "n n"]) -> tuple[Array, Array, Bool[Array, ""]]:
+    """(factor, ones, whether it is accepted)."""
+    factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
     pivots = jnp.diagonal(factor) ** 2
-    return pivots.min() > jnp.finfo(factor.dtype).eps * pivots.max()  # False where NaN
+    accepted = pivots.min() > jnp.finfo(factor.dtype).eps * pivots.max()  # False where NaN
+    return factor, jnp.ones_like(pivots), accepted
 
 
 def _weights(found: Spectrum, raise_small: bool) -> Float[Array, "n"]:

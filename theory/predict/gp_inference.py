@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from theory.predict.layout import Axes, Layout, covariance, paired, square
-from theory.predict.train_kernel import TrainKernel, train_kernel
+from theory.predict.train_kernel import Solver, TrainKernel, train_kernel
 
 Get = str | Sequence[str] | None
 
@@ -164,7 +164,7 @@ def posterior(
     cross = part(k_test_train, name, "k_test_train")
     kept, k_td = cross.shape[::2], layout.cross(cross)
     solver = train[name].solver()
-    mean = layout.outputs(jnp.matmul(k_td, train[name].dual(solver), precision="highest"), kept)
+    mean = _mean(layout, kept, k_td, train[name].dual(solver))
     if k_test_test is None:
         return mean
     k_tt = part(k_test_test, prior, "k_test_test")
@@ -175,10 +175,28 @@ def posterior(
     k_tt = square(k_tt, "k_test_test")
     if get == "ntk":
         nngp_td = layout.cross(part(k_test_train, "nngp", "k_test_train"))
-        cov = ensemble_covariance(k_tt, nngp_td, train["nngp"].kernel(), solver.solve(k_td.T))
+        cov = _ensemble_limit(solver, k_tt, nngp_td, train["nngp"].kernel(), k_td)
     else:
-        cov = symmetric(k_tt - solver.quadratic(k_td.T))
+        cov = _remaining(solver, k_tt, k_td)
     return Gaussian(mean, covariance(cov, kept))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _mean(layout: Layout, kept: tuple[int, ...], k_td: Array, dual: Array) -> Array:
+    return layout.outputs(jnp.matmul(k_td, dual, precision="highest"), kept)
+
+
+@jax.jit
+def _remaining(solver: Solver, k_tt: Array, k_td: Array) -> Array:
+    """A_** - A_*d A^-1 A_d*."""
+    return symmetric(k_tt - solver.quadratic(k_td.T))
+
+
+@jax.jit
+def _ensemble_limit(
+    solver: Solver, k_tt: Array, nngp_td: Array, nngp_dd: Array, k_td: Array
+) -> Array:
+    return ensemble_covariance(k_tt, nngp_td, nngp_dd, solver.solve(k_td.T))
 
 
 def _check_both(kernel: Any, argument: str) -> None:

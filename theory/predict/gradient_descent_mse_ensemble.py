@@ -21,7 +21,7 @@ from theory.predict.gp_inference import (
     symmetric,
 )
 from theory.predict.layout import Axes, Layout, covariance, square
-from theory.predict.once import is_traced
+from theory.predict.once import is_traced, outside_traces
 from theory.predict.spectrum import Spectrum, decay, integral, test_change, train_change
 from theory.predict.train_kernel import TrainKernel, train_kernel
 
@@ -83,7 +83,7 @@ def gradient_descent_mse_ensemble(
         missing = tuple(name for name in names if name not in cache)
         if not missing:
             return cache
-        with jax.ensure_compile_time_eval():
+        with outside_traces():
             found = kernel_fn(x_train, None, missing, **kernel_fn_train_train_kwargs)
             fresh = {name: part(found, name, "kernel_fn(x_train)") for name in missing}
         if is_traced(fresh):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.core import Tracer
 
 T = TypeVar("T")
@@ -14,6 +16,12 @@ T = TypeVar("T")
 def is_traced(*trees: Any) -> bool:
     """Whether any leaf is a tracer: its value is not known yet."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def outside_traces() -> AbstractContextManager:
+    """A context in which what is known is computed at once, even inside a jit."""
+    inside = is_traced(jnp.add(0, 0))
+    return jax.ensure_compile_time_eval() if inside else nullcontext()
 
 
 def once(make: Callable[[], T]) -> Callable[[], T]:
@@ -27,7 +35,7 @@ def once(make: Callable[[], T]) -> Callable[[], T]:
     def get() -> T:
         if kept:
             return kept[0]
-        with jax.ensure_compile_time_eval():
+        with outside_traces():
             value = make()
         if not is_traced(value):
             kept.append(value)

@@ -49,9 +49,14 @@ def check_finite(matrix: Array, name: str) -> None:
     Raises:
       ValueError: there is one.
     """
-    bad = int(jnp.sum(~jnp.isfinite(matrix)))
+    bad = int(_not_finite(matrix))
     if bad:
         raise ValueError(f"{name} must be finite, got {bad} entries that are NaN or infinite")
+
+
+@jax.jit
+def _not_finite(matrix: Array) -> Array:
+    return jnp.sum(~jnp.isfinite(matrix))
 
 
 def spectrum(matrix: Float[Array, "n n"], name: str) -> Spectrum:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
@@ -14,6 +16,7 @@ from theory.predict.once import is_traced, once
 from theory.predict.spectrum import Spectrum, spectrum
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Solver:
     """A factored A. Where A is traced, solves are differentiable in it too.
@@ -36,8 +39,8 @@ class Solver:
         """b^T A^-1 b."""
         if self.matrix is None:
             half = half_solve(self.factor, b)
-            return half.T @ half
-        return b.T @ self.solve(b)
+            return jnp.matmul(half.T, half, precision="highest")
+        return jnp.matmul(b.T, self.solve(b), precision="highest")
 
 
 @dataclass(frozen=True)

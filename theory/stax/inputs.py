@@ -42,7 +42,7 @@ def facts_of(x: Array) -> Facts:
 
 
 def as_tuples(x: Tree) -> Tree:
-    """Lists, which a network with several inputs may be given, as tuples."""
+    """A tree of lists and tuples as one of tuples."""
     return tuple(as_tuples(part) for part in x) if isinstance(x, list | tuple) else x
 
 

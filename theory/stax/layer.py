@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +14,9 @@ from jax import Array
 
 from theory.kernel import GETTABLE, Kernel
 from theory.stax import inputs, plan
-from theory.stax.inputs import agreed_facts, as_tuples, batch_of
+from theory.stax.inputs import agreed_facts, batch_of
 from theory.stax.masked import MaskedArray, as_masked
-from theory.stax.results import kernels, run_kernel
+from theory.stax.results import kernels, narrowed, run_kernel
 from theory.stax.rule import Context, Rule, no_params
 from theory.stax.tiles import Request, compute
 
@@ -208,13 +208,18 @@ class KernelFn:
     def _from_arrays(self, x1, x2, both, pattern, mask_constant, diagonal_spatial, tile) -> Tree:
         if x2 is x1:
             x2 = None
-        x1 = jax.tree.map(lambda x: inputs.check(x, "x1"), as_tuples(x1))
-        x2 = None if x2 is None else jax.tree.map(lambda x: inputs.check(x, "x2"), as_tuples(x2))
+        x1, masks1 = as_masked(x1, mask_constant, partial(inputs.check, name="x1"))
+        masks2 = None
+        if x2 is not None:
+            x2, masks2 = as_masked(x2, mask_constant, partial(inputs.check, name="x2"))
         facts = agreed_facts(x1, x2)
         after = self.rule.infer(facts)  # raises where the network cannot take such inputs
-        x1, masks1 = as_masked(x1, mask_constant)
-        x2, masks2 = (None, None) if x2 is None else as_masked(x2, mask_constant)
         n1, n2 = batch_of(x1), batch_of(x1 if x2 is None else x2)
+        for graph, n in zip(pattern, (n1, n2), strict=True):
+            if graph is not None and graph.shape[0] != n:
+                raise ValueError(
+                    f"pattern must have a graph for each of {n} examples, got {graph.shape[0]}"
+                )
         out_full = not diagonal_spatial
         sizes = plan.tiles(
             IDENTITY if self.rule.opaque else self.rule,
@@ -231,7 +236,8 @@ class KernelFn:
         arrays = (x1, x2, masks1, masks2, *pattern)
         if self.rule.opaque:  # it maps whole Kernels: start from those of the inputs
             start = compute(IDENTITY, request._replace(narrow=False), *arrays)
-            return run_kernel(self.rule, kernels(start, facts, n1, n2), pattern)
+            out = run_kernel(self.rule, kernels(start, facts, n1, n2), pattern)
+            return narrowed(out) if diagonal_spatial else out
         return kernels(compute(self.rule, request, *arrays), after, n1, n2)
 
 

@@ -24,18 +24,23 @@ class MaskedArray(NamedTuple):
     mask: Array
 
 
-def as_masked(x: Tree, mask_constant: float | None) -> tuple[Tree, Tree]:
+def as_masked(
+    x: Tree, mask_constant: float | None, convert: Callable[[Any], Array] = jnp.asarray
+) -> tuple[Tree, Tree]:
     """Inputs with zeros where masked, and their masks (batch, *space), None where there is none.
+
+    Each array goes through `convert` first; lists become tuples.
 
     Values that equal `mask_constant` (NaN is allowed) are masked. A place is masked where all of
     its channels are; single masked channels are zeros.
     """
     if isinstance(x, MaskedArray):
-        value, mask = jnp.where(x.mask, 0.0, x.masked_value), x.mask
-        return value, jnp.broadcast_to(mask, value.shape).all(-1)
+        value = jnp.where(x.mask, 0.0, convert(x.masked_value))
+        return value, jnp.broadcast_to(x.mask, value.shape).all(-1)
     if isinstance(x, list | tuple):
-        parts = [as_masked(part, mask_constant) for part in x]
+        parts = [as_masked(part, mask_constant, convert) for part in x]
         return tuple(part[0] for part in parts), tuple(part[1] for part in parts)
+    x = convert(x)
     if mask_constant is None:
         return x, None
     masked = jnp.isnan(x) if math.isnan(mask_constant) else x == mask_constant

@@ -11,7 +11,7 @@ from jax import Array
 
 from theory.kernel import Kernel
 from theory.stax import inputs
-from theory.stax.block import make
+from theory.stax.block import make, spatial_diagonal
 from theory.stax.rule import Facts, Rule
 from theory.stax.run import cross_pass, self_pass
 from theory.stax.tiles import Result, parts_of, with_own
@@ -103,6 +103,33 @@ def run_kernel(rule: Rule, kernel: Tree, pattern: tuple[Array | None, Array | No
     masks2 = None if some.x1_is_x2 else side2.masks
     result = Result(*pairs, parts_of(side1.blocks)[0], cov2, side1.masks, masks2)
     return kernels(result, rule.infer(facts), some.shape1[0], some.shape2[0])
+
+
+def narrowed(kernel: Tree) -> Tree:
+    """Kernels cut to equal places."""
+
+    def cut(k: Kernel) -> Kernel:
+        assert k.shape1 is not None
+        rank = len(k.shape1) - 2
+        if k.diagonal_spatial or not rank:
+            return k
+
+        def of(value, batch_axes):
+            if value is None:
+                return None
+            return inputs.public(
+                spatial_diagonal(inputs.private(value, batch_axes), rank), batch_axes
+            )
+
+        return k.replace(
+            nngp=of(k.nngp, 2),
+            ntk=of(k.ntk, 2),
+            cov1=of(k.cov1, 1),
+            cov2=of(k.cov2, 1),
+            diagonal_spatial=True,
+        )
+
+    return jax.tree.map(cut, kernel, is_leaf=lambda leaf: isinstance(leaf, Kernel))
 
 
 def _blocks(kernel: Kernel) -> list:

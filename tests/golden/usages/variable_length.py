@@ -32,6 +32,5 @@ apply_fn = nt.stax.unmask_fn(apply_fn)
 
 result = {
     "kernels": np.stack([*kernel_fn(x1, x2, ("nngp", "ntk"), mask_constant=PAD)]),
-    "same": kernel_fn(x1, None, "ntk", mask_constant=PAD),
     "outputs": apply_fn(params, x1, mask_constant=PAD),
 }

@@ -113,6 +113,8 @@ def test_masks():
     expected = kernel_fn(x, None, ("ntk", "nngp"), mask_constant=-7.0)
     batched = batch(kernel_fn, 2, 0)
     assert_same(batched(x, None, ("ntk", "nngp"), mask_constant=-7.0), expected)
+    masked = stax.MaskedArray(x, (x == -7.0).all(-1, keepdims=True))
+    assert_same(batched(masked, None, ("ntk", "nngp")), expected)
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

@@ -105,11 +105,14 @@ def test_windows_are_those_of_the_convolution():
     options = {"window_strides": (2, 1), "padding": ((1, 0), (-1, 2)), "lhs_dilation": (1, 2),
                "rhs_dilation": (3, 1)}  # fmt: skip
     numbers = jax.lax.conv_dimension_numbers(x.shape, w.shape, ("NHWC", "HWIO", "NHWC"))
-    expected = jax.lax.conv_general_dilated(x, w, dimension_numbers=numbers, **options)
     patches = Patches({**options, "dimension_numbers": numbers}, w.shape[:2])
-    found = jax.jit(lambda x: windows(x, patches))(x)
-    actual = jnp.einsum("bcpqhw,hwco->bpqo", found, w)
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+    @jax.jit
+    def both(x, w):
+        actual = jnp.einsum("bcpqhw,hwco->bpqo", windows(x, patches), w)
+        return actual, jax.lax.conv_general_dilated(x, w, dimension_numbers=numbers, **options)
+
+    np.testing.assert_allclose(*both(x, w), rtol=1e-4, atol=1e-4)
 
 
 def test_a_jacobian_is_formed_where_places_are_many():

@@ -64,6 +64,19 @@ def test_equal_places_alone():
     assert_close(diagonal.ntk, np.asarray(full.ntk)[:, :, at, at])
 
 
+def test_a_masked_array_has_its_own_mask():
+    x = IMAGES.copy()
+    x[0, 3:] = -7.0
+    masked = stax.MaskedArray(x, x == -7.0)
+    expected = CONV.kernel_fn(x, None, "nngp", mask_constant=-7.0)
+    assert_close(CONV.kernel_fn(masked, None, "nngp"), expected)
+
+
+def test_a_pattern_has_a_graph_for_each_example():
+    with pytest.raises(ValueError, match="a graph for each of 3 examples, got 4"):
+        CONV.kernel_fn(IMAGES, None, "nngp", pattern=(np.zeros((4, 5, 5)), None))
+
+
 def test_kernels_chain():
     head = stax.serial(stax.Conv(2, (2,), b_std=0.1), stax.Relu(), stax.Flatten(), stax.Dense(1))
     for arguments in ((IMAGES, None), (IMAGES, OTHERS)):

@@ -115,7 +115,11 @@ def rectified_pair(a: float, b: float) -> Callable[..., tuple[Array, Array]]:
 def _roots(k11: Array, k22: Array) -> tuple[Array, ...]:
     """Roots of variances and their inverses; the barrier keeps them out of the loop over pairs."""
     s1, s2 = jnp.sqrt(k11), jnp.sqrt(k22)
-    return lax.optimization_barrier((s1, s2, safe_divide(1.0, s1), safe_divide(1.0, s2)))
+    return lax.optimization_barrier((s1, s2, _inverse(s1), _inverse(s2)))
+
+
+def _inverse(s: Array) -> Array:
+    return safe_divide(jnp.ones_like(s), s)
 
 
 def rectified_same(a: float, b: float) -> Callable[[Array], tuple[Array, Array]]:
