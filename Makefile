@@ -54,6 +54,7 @@ bench: ## the benchmarks at their quick CPU sizes, into runs/benchmarks
 	"$(PY)" -m benchmarks.long_conv --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.neighborhood_attention --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.infinite_width --quick --out runs/benchmarks
+	"$(PY)" -m benchmarks.pooled_myrtle --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.scaling_fit --points 60 --bootstrap 200 --inits 4 --out runs/benchmarks
 
 golden: ## make the golden values again, by neural_tangents in an environment of its own (Python 3.11)

@@ -5,7 +5,10 @@ as `nt`. The second needs an environment of its own (tests/golden/requirements.t
 interpreter is given to benchmarks.infinite_width as --peer; so this file imports neither farwide
 nor theory unless it is asked to.
 
-Protocol: a line of JSON in, a line out.
+Question: how long does one library take for one workload?
+Command: `python -m benchmarks.infinite_width_peer --library theory`, by benchmarks.infinite_width
+Time: as long as it is asked to work.
+Expected result: answers to what it reads. A line of JSON in, a line out:
 
     {"prepare": workload, "sizes": {..}}  ->  {"first_s": .., "outputs": [..]}
     {"run": workload}                     ->  {"seconds": ..}

@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"farwide", "kernels_pallas", "theory", "experiments", "benchmarks", "tests", "tools"}
 OURS |= {path.stem for path in (ROOT / "tools").glob("*.py")}  # scripts that import a sibling
 # Peers that a benchmark measures where they happen to be installed.
-PEERS = {"natten", "torch"}
+PEERS = {"natten", "neural_tangents", "torch"}
 
 
 def declared(requirements: list[str]) -> set[str]:

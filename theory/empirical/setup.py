@@ -36,6 +36,15 @@ class Network(NamedTuple):
         """fn(params, leaves) of one example, for all: results get a leading axis."""
         return fn if self.count is None else jax.vmap(fn, in_axes=(None, tuple(self.axes)))
 
+    def example(self, leaves: Leaves) -> tuple[jax.ShapeDtypeStruct, ...]:
+        """The shapes of one example."""
+        return tuple(
+            jax.ShapeDtypeStruct(
+                leaf.shape if a is None else leaf.shape[:a] + leaf.shape[a + 1 :], leaf.dtype
+            )
+            for leaf, a in zip(leaves, self.axes, strict=True)
+        )
+
     def rows(self, leaves: Leaves, at: Array) -> Leaves:
         """The inputs of some examples."""
         pairs = zip(leaves, self.axes, strict=True)
@@ -49,6 +58,7 @@ class Setup(NamedTuple):
       net1, net2: both sides.
       outputs: axes of every output.
       same: whether x2 is x1.
+      alike: whether one example of x2 has the program of one of x1.
       memory: bytes that features and tiles may take together.
     """
 
@@ -56,6 +66,7 @@ class Setup(NamedTuple):
     net2: Network
     outputs: tuple[OutputAxes, ...]
     same: bool
+    alike: bool
     memory: int
 
 
@@ -125,7 +136,12 @@ def setup(
                 f"vmap_axes says that axis {axes.batch} of an output of shape {axes.shape1} is "
                 f"that of {net1.count} examples"
             )
-    return Setup(net1, net2, outputs, same, memory), treedef
+    alike = same or (
+        (tree2, axes2) == (call.tree1, call.axes1)
+        and (net1.count is None) == (net2.count is None)
+        and net1.example(leaves1) == net2.example(leaves2)
+    )
+    return Setup(net1, net2, outputs, same, alike, memory), treedef
 
 
 def _output_batch(out_axes: Any, out: Tree) -> list[int | None]:

@@ -44,24 +44,20 @@ def kernel(problem: Setup, params: Leaves, leaves1: Leaves, leaves2: Leaves) -> 
     """The neural tangent kernel of every output by structured derivatives."""
     net1, net2 = problem.net1, problem.net2
     factored1 = factored(net1, params, leaves1)
-    factored2 = factored1 if problem.same else factored(net2, params, leaves2)
+    factored2 = factored1 if problem.alike else factored(net2, params, leaves2)
     shapes1 = jax.eval_shape(net1.over_examples(factored1), params, leaves1)
-    shapes2 = jax.eval_shape(net2.over_examples(factored2), params, leaves2)
+    shapes2 = shapes1
+    if not problem.same and not (problem.alike and net1.count == net2.count):
+        shapes2 = jax.eval_shape(net2.over_examples(factored2), params, leaves2)
 
-    def plan(tile: int | None) -> tuple[FeaturesFn, FeaturesFn, int | None]:
+    def plan(tile: int | None) -> tuple[Formings, int | None]:
         formings = [
             [_forms(left, right, axes, tile) for left, right in zip(of1, of2, strict=True)]
             for of1, of2, axes in zip(shapes1, shapes2, problem.outputs, strict=True)
         ]
-        features1 = _forming(factored1, formings)
-        features2 = features1 if problem.same else _forming(factored2, formings)
         sizes = [
-            (nbytes(shapes) + nbytes(jax.eval_shape(net.over_examples(fn), params, leaves)))
-            // (net.count or 1)
-            for net, shapes, fn, leaves in (
-                (net1, shapes1, features1, leaves1),
-                (net2, shapes2, features2, leaves2),
-            )
+            _bytes(shapes, formings) // (net.count or 1)
+            for shapes, net in ((shapes1, net1), (shapes2, net2))
         ]
         pair = max(
             (
@@ -73,11 +69,11 @@ def kernel(problem: Setup, params: Leaves, leaves1: Leaves, leaves2: Leaves) -> 
             ),
             default=0,
         )
-        return features1, features2, tile_size(problem, sizes[0], sizes[1], pair)
+        return formings, tile_size(problem, sizes[0], sizes[1], pair)
 
-    features1, features2, tile = plan(None)
+    formings, tile = plan(None)
     if tile is not None:  # what is cheaper for all examples need not be for those of a tile
-        features1, features2, tile = plan(tile)
+        formings, tile = plan(tile)
 
     def contract(first: Features, second: Features) -> list[Array]:
         return [
@@ -85,7 +81,29 @@ def kernel(problem: Setup, params: Leaves, leaves1: Leaves, leaves2: Leaves) -> 
             for of1, of2, axes in zip(first, second, problem.outputs, strict=True)
         ]
 
+    mapped = None not in net1.axes and net1.count is not None
+    if tile is None and mapped and problem.alike and not problem.same:
+        first, second = _both(problem, factored1, params, leaves1, leaves2)
+        form_all = jax.vmap(lambda features: _formed(features, formings))
+        native = contract(form_all(first), form_all(second))
+        return [axes.finish(part) for axes, part in zip(problem.outputs, native, strict=True)]
+    features1 = _forming(factored1, formings)
+    features2 = features1 if problem.same else _forming(factored2, formings)
     return by_tiles(problem, features1, features2, contract, params, leaves1, leaves2, tile)
+
+
+def _both(
+    problem: Setup, features: FeaturesFn, params: Leaves, leaves1: Leaves, leaves2: Leaves
+) -> tuple[Features, Features]:
+    """Features of both sides from one pass over all examples: half of a program to compile."""
+    net, n1 = problem.net1, problem.net1.count
+    joined = tuple(
+        jnp.concatenate([left, right], axis=a)
+        for left, right, a in zip(leaves1, leaves2, net.axes, strict=True)
+        if a is not None
+    )
+    found = net.over_examples(features)(params, joined)
+    return jax.tree.map(lambda f: f[:n1], found), jax.tree.map(lambda f: f[n1:], found)
 
 
 def total(left: list[Feature], right: list[Feature], axes: OutputAxes) -> Array:
@@ -96,13 +114,7 @@ def total(left: list[Feature], right: list[Feature], axes: OutputAxes) -> Array:
 def factored(net: Network, params: Leaves, leaves: Leaves) -> FeaturesFn:
     """(params, inputs) -> features of one example."""
     shapes = [jax.ShapeDtypeStruct(p.shape, p.dtype) for p in params]
-    inputs = [
-        jax.ShapeDtypeStruct(
-            leaf.shape if a is None else leaf.shape[:a] + leaf.shape[a + 1 :], leaf.dtype
-        )
-        for leaf, a in zip(leaves, net.axes, strict=True)
-    ]
-    graph = trace(net.one, tuple(shapes), tuple(inputs))
+    graph = trace(net.one, tuple(shapes), net.example(leaves))
     used = [uses for uses in find(graph, len(params)) if uses]
     cuts = {use.cut: graph.shapes[use.cut] for uses in used for use in uses}
 
@@ -126,16 +138,29 @@ def factored(net: Network, params: Leaves, leaves: Leaves) -> FeaturesFn:
 
 
 def _forming(factors: FeaturesFn, formings: Formings) -> FeaturesFn:
-    def features(own: Leaves, example: Leaves) -> Features:
-        return [
-            [
-                form(f) if now and isinstance(f, Factors) else f
-                for f, now in zip(of, own_, strict=True)
-            ]
-            for of, own_ in zip(factors(own, example), formings, strict=True)
-        ]
+    return lambda own, example: _formed(factors(own, example), formings)
 
-    return features
+
+def _formed(features: Features, formings: Formings) -> Features:
+    """The features of one example, Jacobians formed where `formings` says so."""
+    return [
+        [
+            form(f) if now and isinstance(f, Factors) else f
+            for f, now in zip(of_output, now_of, strict=True)
+        ]
+        for of_output, now_of in zip(features, formings, strict=True)
+    ]
+
+
+def _bytes(shapes: Features, formings: Formings) -> int:
+    """Bytes of features, and of the Jacobians that are formed of them."""
+    total_bytes = nbytes(shapes)
+    for of_output, now_of in zip(shapes, formings, strict=True):
+        for f, now in zip(of_output, now_of, strict=True):
+            if now and isinstance(f, Factors):  # (.., B, M, n) and (B, M, c) make (.., B, c, n)
+                entries = f.c.size // max(1, f.c.shape[-2]) * f.x.shape[-1]
+                total_bytes += entries * f.c.dtype.itemsize
+    return total_bytes
 
 
 def _forms(left: Feature, right: Feature, axes: OutputAxes, tile: int | None) -> bool:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import scipy.linalg
 from jax import Array
 from jaxtyping import Float
 
@@ -59,8 +58,8 @@ def conjugate_gradient(
       callback: called with (step, residuals) after each step.
 
     Returns:
-      A CGSolution. Where it has not converged, a scipy.linalg.LinAlgWarning says so: x is the best
-      that was found, and finite.
+      A CGSolution. Where it has not converged, a LinAlgWarning of scipy.linalg says so: x is the
+      best that was found, and finite.
 
     Raises:
       ValueError: b of another shape or not finite.
@@ -115,11 +114,13 @@ def conjugate_gradient(
     true = jnp.linalg.norm(right - product(best), axis=0) / norms
     converged = bool((true <= 10 * rtol).all())
     if not converged:
+        from scipy.linalg import LinAlgWarning  # slow to import
+
         warnings.warn(
             f"conjugate_gradient stopped after {steps} steps with |b - A x| / |b| up to "
             f"{float(true.max()):.1e}, not {rtol:.1e}; more max_steps, a preconditioner of higher "
             "rank, a larger diag_reg or float64 helps",
-            scipy.linalg.LinAlgWarning,
+            LinAlgWarning,
             stacklevel=2,
         )
     shape = b.shape

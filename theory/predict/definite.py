@@ -6,7 +6,7 @@ Policy, for A of side n, largest eigenvalue l and unit roundoff eps:
 2. Cholesky. Accepted where every pivot is more than eps of the largest.
 3. Else the eigendecomposition A = V diag(lambda) V^T. Eigenvalues up to n eps l cannot be told from
    zero. They are dropped (the solution of least norm), or raised to n eps l (densities, which need
-   a determinant). A scipy.linalg.LinAlgWarning tells the condition number. Under jit, where a
+   a determinant). A LinAlgWarning of scipy.linalg tells the condition number. Under jit, where a
    failure is known only when the program runs, the warning comes from a callback at that time.
 4. A with entries that are not finite is a ValueError; under jit, NaN results and a warning.
 """
@@ -20,7 +20,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
@@ -219,4 +218,6 @@ def _warn(name: str, n: int, raise_small: bool, accepted, low, high) -> None:
             f"{number}, eigenvalues from {low:.3g} to {high:.3g}. Solved by its eigenvectors, with "
             f"eigenvalues up to {n * eps * high:.1e} {small}. A larger diag_reg, or float64, helps"
         )
-    warnings.warn(message, scipy.linalg.LinAlgWarning, stacklevel=2)
+    from scipy.linalg import LinAlgWarning  # slow to import
+
+    warnings.warn(message, LinAlgWarning, stacklevel=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jax import Array
 
 from theory.predict.layout import square
@@ -44,5 +43,7 @@ def max_learning_rate(
         largest = jnp.linalg.eigvalsh(matrix)[-1]
         return 2 * (1 + momentum) * size / (largest + eps)
     check_finite(matrix, "ntk_train_train")
-    largest = scipy.linalg.eigvalsh(np.asarray(matrix), subset_by_index=[n - 1, n - 1])[-1]
+    from scipy.linalg import eigvalsh  # slow to import
+
+    largest = eigvalsh(np.asarray(matrix), subset_by_index=[n - 1, n - 1])[-1]
     return 2 * (1 + momentum) * size / (float(largest) + eps)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jax import Array
 from jaxtyping import Float
 
@@ -76,7 +75,9 @@ def spectrum(matrix: Float[Array, "n n"], name: str) -> Spectrum:
     check_finite(matrix, name)
     if all(device.platform == "cpu" for device in matrix.devices()):
         # The same LAPACK routine, called with all threads: twice as fast as from inside XLA.
-        values, vectors = scipy.linalg.eigh(np.asarray(matrix), driver="evd", check_finite=False)
+        from scipy.linalg import eigh  # slow to import
+
+        values, vectors = eigh(np.asarray(matrix), driver="evd", check_finite=False)
         found = Spectrum.of(jnp.asarray(values), jnp.asarray(vectors))
     else:
         found = Spectrum.of(*jnp.linalg.eigh(matrix))
@@ -95,7 +96,9 @@ def _warn_negative(name: str, n: int, low, high) -> None:
         )
     else:
         return
-    warnings.warn(message, scipy.linalg.LinAlgWarning, stacklevel=2)
+    from scipy.linalg import LinAlgWarning  # slow to import
+
+    warnings.warn(message, LinAlgWarning, stacklevel=2)
 
 
 def decay(values: Float[Array, "n"], t: Float[Array, "*times"]) -> Float[Array, "*times n"]:
