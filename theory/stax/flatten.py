@@ -46,5 +46,14 @@ def Flatten(batch_axis: int = 0, batch_axis_out: int = 0) -> Layer:
         return m.all(tuple(range(1, m.ndim)))
 
     return layer_of(
-        Rule("Flatten()", init, apply, infer, block, full=lambda wanted: False, mask=mask)
+        Rule(
+            "Flatten()",
+            init,
+            apply,
+            infer,
+            block,
+            full=lambda wanted: False,
+            mask=mask,
+            flattens=True,
+        )
     )

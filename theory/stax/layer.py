@@ -14,7 +14,7 @@ from jax import Array
 
 from theory.kernel import GETTABLE, Kernel
 from theory.stax import inputs, plan
-from theory.stax.inputs import agreed_facts, batch_of
+from theory.stax.inputs import agreed_facts, batch_of, flattened
 from theory.stax.masked import MaskedArray, as_masked
 from theory.stax.results import kernels, narrowed, run_kernel
 from theory.stax.rule import Context, Rule, no_params
@@ -214,6 +214,10 @@ class KernelFn:
             x2, masks2 = as_masked(x2, mask_constant, partial(inputs.check, name="x2"))
         facts = agreed_facts(x1, x2)
         after = self.rule.infer(facts)  # raises where the network cannot take such inputs
+        if self.rule.flattens_first:  # one product of matrices, and no covariances of places
+            x1, masks1 = flattened(x1, masks1)
+            x2, masks2 = (None, None) if x2 is None else flattened(x2, masks2)
+            facts = agreed_facts(x1, x2)
         n1, n2 = batch_of(x1), batch_of(x1 if x2 is None else x2)
         for graph, n in zip(pattern, (n1, n2), strict=True):
             if graph is not None and graph.shape[0] != n:

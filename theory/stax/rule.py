@@ -83,6 +83,7 @@ class Rule:
       kind: "leaf", "serial", "parallel", "repeat" or "opaque" (a user's own map of Kernels).
       children: of a combinator.
       repeats: of "repeat".
+      flattens: whether it only makes channels of places, which inputs may do before any covariance.
       kernel: of "opaque": Kernel -> Kernel.
     """
 
@@ -98,7 +99,15 @@ class Rule:
     kind: str = "leaf"
     children: tuple[Rule, ...] = ()
     repeats: int = 1
+    flattens: bool = False
     kernel: Callable[..., Any] | None = None
+
+    @property
+    def flattens_first(self) -> bool:
+        """Whether its inputs meet a layer that flattens before any other."""
+        if self.kind == "serial" and self.children:
+            return self.children[0].flattens_first
+        return self.flattens
 
     @property
     def opaque(self) -> bool:

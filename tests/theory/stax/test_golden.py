@@ -128,7 +128,9 @@ def test_kernels_agree_in_float64_compiled_as_usual(name):
 
 
 @pytest.mark.filterwarnings("ignore:Hermite")
-@pytest.mark.parametrize("name", every("gelu", "conv_strided_flatten", "masked_attention"))
+@pytest.mark.parametrize(
+    "name", every("gelu", "conv_strided_flatten", "conv_3d", "masked_attention")
+)
 def test_kernels_agree_in_float32(name):
     found = kernels(name, np.float32, QUICK_COMPILATION)
     for mode, kernel in found.items():

@@ -77,6 +77,23 @@ def test_a_pattern_has_a_graph_for_each_example():
         CONV.kernel_fn(IMAGES, None, "nngp", pattern=(np.zeros((4, 5, 5)), None))
 
 
+@pytest.mark.parametrize("mask_constant", [None, -7.0])
+def test_inputs_that_are_flattened_first(mask_constant):
+    x = IMAGES.copy()
+    x[0, 3:] = -7.0
+    x[1] = -7.0
+    head = stax.serial(stax.Dense(4, 1.2, 0.3), stax.Relu())
+    at_once = stax.serial(stax.Flatten(), head).kernel_fn(x, None, mask_constant=mask_constant)
+    # behind another layer, the places' covariances are averaged
+    later = stax.serial(stax.Identity(), stax.Flatten(), head)
+    expected = later.kernel_fn(x, None, mask_constant=mask_constant)
+    assert_close(at_once.nngp, expected.nngp)
+    assert_close(at_once.ntk, expected.ntk)
+    assert at_once.shape1 == expected.shape1
+    if mask_constant is not None:
+        np.testing.assert_array_equal(at_once.mask1, expected.mask1)
+
+
 def test_kernels_chain():
     head = stax.serial(stax.Conv(2, (2,), b_std=0.1), stax.Relu(), stax.Flatten(), stax.Dense(1))
     for arguments in ((IMAGES, None), (IMAGES, OTHERS)):
