@@ -16,6 +16,9 @@ Tree = Any
 # wants long loops.
 TARGET_BYTES = {"cpu": 4 << 20, "gpu": 256 << 20, "tpu": 256 << 20}
 
+# A mirrored tile is transposed: on a CPU its rows and columns should both stay in the cache.
+MIRRORED = 200
+
 
 def entries(facts: Tree, full: bool) -> int:
     """Entries of one pair of examples in the largest block of a tree of facts."""
@@ -60,6 +63,8 @@ def tiles(
         rows, columns = n1, n2
     elif symmetric or pairs < n2:
         columns = min(n2, max(1, math.isqrt(pairs)))
+        if symmetric and jax.default_backend() == "cpu":
+            columns = min(columns, MIRRORED)
         rows = min(n1, max(1, pairs // columns))
     else:
         rows, columns = pairs // n2, n2
