@@ -85,6 +85,11 @@ class OutputAxes(NamedTuple):
         free = [a for a in self.order() if a not in self.trace + self.diagonal]
         return kept + free + [self.ndim + a for a in free]
 
+    def native_shape(self) -> tuple[int, ...]:
+        """The shape of a kernel in the native layout."""
+        sizes = dict(zip(range(2 * self.ndim), self.shape1 + self.shape2, strict=True))
+        return tuple(sizes[label] for label in self.native_labels())
+
     def final_labels(self) -> list[int]:
         """Labels of the kernel that is returned: pairs of axes side by side."""
         labels = []

@@ -81,7 +81,7 @@ def kernel(problem: Setup, params: Leaves, leaves1: Leaves, leaves2: Leaves) -> 
             for of1, of2, axes in zip(first, second, problem.outputs, strict=True)
         ]
 
-    mapped = None not in net1.axes and net1.count is not None
+    mapped = None not in net1.axes and net1.count is not None and bool(jax.tree.leaves(shapes1))
     if tile is None and mapped and problem.alike and not problem.same:
         first, second = _both(problem, factored1, params, leaves1, leaves2)
         form_all = jax.vmap(lambda features: _formed(features, formings))
@@ -108,7 +108,8 @@ def _both(
 
 def total(left: list[Feature], right: list[Feature], axes: OutputAxes) -> Array:
     """The sum over parameters of inner products of Jacobians, in the native layout."""
-    return sum((inner(a, b, axes) for a, b in zip(left, right, strict=True)), start=jnp.zeros(()))
+    parts = [inner(a, b, axes) for a, b in zip(left, right, strict=True)]
+    return sum(parts[1:], start=parts[0]) if parts else jnp.zeros(axes.native_shape())
 
 
 def factored(net: Network, params: Leaves, leaves: Leaves) -> FeaturesFn:

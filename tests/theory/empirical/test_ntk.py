@@ -124,6 +124,22 @@ def test_random_keys_are_one_for_equal_inputs_only():
     assert np.abs(given - same).max() < 0.1
 
 
+@pytest.mark.parametrize("implementation", [JACOBIAN, STRUCTURED])
+def test_no_parameters_no_kernel(implementation):
+    fn = empirical_ntk_fn(lambda p, x: jnp.tanh(x), (), (), 0, implementation)
+    x1, x2 = inputs((2,))
+    np.testing.assert_array_equal(fn(x1, x2, ()), np.zeros((3, 2, 2, 2)))
+
+
+def test_float32_under_x64_stays_float32():
+    with jax.enable_x64(True):
+        f, w, shape = small()
+        x1, x2 = (x.astype(jnp.float32) for x in inputs(shape))
+        for which in IMPLEMENTATIONS:
+            fn = empirical_ntk_fn(f, vmap_axes=0, implementation=which)
+            assert fn(x1, x2, w.astype(jnp.float32)).dtype == jnp.float32
+
+
 @pytest.mark.parametrize("deep", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_linen_module(deep):
     linen = pytest.importorskip("flax.linen")
