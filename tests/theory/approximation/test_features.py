@@ -47,6 +47,7 @@ def test_arc_cosine_features(order):
     assert 2.5 < errors[0] / errors[1] < 25  # sqrt(64) = 8
 
 
+@pytest.mark.slow
 def test_orthogonal_directions_err_less_and_are_not_biased():
     x = np.random.default_rng(2).normal(size=(6, 8)).astype(np.float32)
     exact = arc_cosine(x, x, 1)
@@ -69,6 +70,7 @@ def network(width):
     return stax.serial(stax.Dense(width, 1.4, 0.1), stax.Relu(), stax.Dense(4, 1.2))
 
 
+@pytest.mark.slow
 def test_outputs_of_networks_estimate_the_nngp():
     init_fn, apply_fn, kernel_fn = network(256)
     features = nngp_features(init_fn, apply_fn, jax.random.key(0), 300, (-1, 3))
@@ -78,6 +80,7 @@ def test_outputs_of_networks_estimate_the_nngp():
     assert 0.3 < deviations(out, kernel_fn(X, X2, "nngp")) < 2.5
 
 
+@pytest.mark.slow
 def test_random_directions_estimate_the_empirical_ntk():
     init_fn, apply_fn, _ = network(16)
     params = init_fn(jax.random.key(0), (-1, 3))[1]

@@ -40,6 +40,7 @@ def test_errors_are_those_of_the_factor(selection):
     assert relative_max(out.features(x_test) @ out.factor.T, cross) < 1e-9
 
 
+@pytest.mark.slow
 def test_pivots_beat_a_blind_choice_where_inputs_cluster():
     rng = np.random.default_rng(0)
     x = np.concatenate([0.05 * rng.normal(size=(60, 4)) + 1, rng.normal(size=(12, 4)) * 2])

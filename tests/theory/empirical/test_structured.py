@@ -97,6 +97,7 @@ def test_no_jacobian_of_a_wide_layer_is_formed():
     assert temporary(NtkImplementation.JACOBIAN_CONTRACTION) > jacobian
 
 
+@pytest.mark.slow
 def test_windows_are_those_of_the_convolution():
     x, w = (
         jax.random.normal(jax.random.key(i), s)
