@@ -62,10 +62,9 @@ class SweepProgress:
         self._progress.update(self._sweep, completed=self._before)
 
 
-@contextmanager
-def sweep_progress(console: Console, total_flops: float) -> Iterator[SweepProgress]:
-    """Bars on `console` for the length of the block; none where it is not a terminal."""
-    with Progress(
+def _bars(console: Console) -> Progress:
+    """Bars with rate and remaining time, which vanish at the end; none where no terminal is."""
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
@@ -74,7 +73,13 @@ def sweep_progress(console: Console, total_flops: float) -> Iterator[SweepProgre
         console=console,
         transient=True,
         disable=not console.is_terminal,
-    ) as progress:
+    )
+
+
+@contextmanager
+def sweep_progress(console: Console, total_flops: float) -> Iterator[SweepProgress]:
+    """Bars on `console` for the length of the block; none where it is not a terminal."""
+    with _bars(console) as progress:
         yield SweepProgress(progress, total_flops)
 
 
@@ -87,16 +92,7 @@ def counting_progress(
     What is done at the first call (a resumed job) does not count for the rate. None where the
     output is not a terminal.
     """
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
+    with _bars(console) as progress:
         task = progress.add_task(label, total=None, unit=unit)
 
         def moved(done: int, total: int) -> None:
