@@ -81,6 +81,7 @@ def test_idx_files(tmp_path):
         (gzip.compress(b"\x00\x00\x08\x03\x00"), "cut short in its header"),
         (gzip.compress(idx(np.zeros(9))[:-1]), r"has 8 bytes of data, expected \(9,\)"),
     ],
+    ids=["not gzip", "torn gzip", "another type", "torn header", "torn data"],
 )
 def test_damaged_idx_files_are_named(tmp_path, content, match):
     path = tmp_path / "x.gz"
