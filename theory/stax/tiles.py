@@ -206,7 +206,8 @@ def _over_tiles(tile, own: Tree, n1: int, n2: int, counts: tuple[int, int]) -> t
 
     def parts(i: Array, j: Array) -> tuple[Tree, Tree]:
         out = parts_of(tile(i, j, (t1, t2)))
-        return with_own(out, own, i, j) if symmetric else out
+        out = with_own(out, own, i, j) if symmetric else out
+        return lax.optimization_barrier(out)
 
     if (t1, t2) == (n1, n2):
         return parts(jnp.int32(0), jnp.int32(0))

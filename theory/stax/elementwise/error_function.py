@@ -1,6 +1,6 @@
 """The error function and what is made of it: arcsine kernels.
 
-With d² = 1 + 2 k11 + 2 k22 + 4 (k11 k22 - k12²), Williams 1997:
+With d² = 1 + 2 k11 + 2 k22 + 4 (k11 k22 - k12²) = (1 + 2 k11) (1 + 2 k22) - 4 k12², Williams 1997:
 
     E[erf(u) erf(v)] = (2/pi) arctan2(2 k12, d),     E[erf'(u) erf'(v)] = 4 / (pi d)
 
@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from theory.stax.affine import written
+from theory.stax.angles import arcsin
 from theory.stax.elementwise.gaussian_pair import determinant
 from theory.stax.layer import Layer
 from theory.stax.nonlinear import Dual, nonlinearity
@@ -52,16 +53,17 @@ def Sigmoid_like() -> Layer:
 def _erf(name: str, a: float, b: float, c: float) -> Layer:
     squared = b**2
 
-    def from_root(k12, root):
-        value = a**2 * (2 / math.pi) * jnp.arctan2(2 * squared * k12, root) + c**2
+    def parts(k12, root, scale):
+        value = a**2 * (2 / math.pi) * arcsin(2 * squared * k12, root, scale) + c**2
         return value, a**2 * squared * (4 / math.pi) / root
 
     def pair(k12, k11, k22):
         terms = 1 + 2 * squared * (k11 + k22) + (2 * squared) ** 2 * determinant(k12, k11, k22)
-        return from_root(k12, jnp.sqrt(terms))
+        scale = jnp.sqrt(1 + 2 * squared * k11) * jnp.sqrt(1 + 2 * squared * k22)
+        return parts(k12, jnp.sqrt(terms), scale)
 
     def same(k):
-        return from_root(k, jnp.sqrt(1 + 4 * squared * k))
+        return parts(k, jnp.sqrt(1 + 4 * squared * k), 1 + 2 * squared * k)
 
     def fn(x):
         return a * jax.lax.erf(b * x) + c
@@ -82,9 +84,9 @@ def Gelu(approximate: bool = False) -> Layer:
       fixed points.
     """
 
-    def parts(k12, root, one, other):
+    def parts(k12, root, scale, one, other):
         # one, other: 1 / (1 + k11) and 1 / (1 + k22)
-        t, inverse = jnp.arctan2(k12, root), 1 / root
+        t, inverse = arcsin(k12, root, scale), 1 / root
         sides = (k12 * one) * (k12 * other) * inverse + (1 - one) * (1 - other) * root
         value = k12 / 4 + (sides + k12 * t) / (2 * math.pi)
         slope = 0.25 + (t + k12 * inverse * (inverse * inverse + one + other)) / (2 * math.pi)
@@ -92,11 +94,12 @@ def Gelu(approximate: bool = False) -> Layer:
 
     def pair(k12, k11, k22):
         root = jnp.sqrt(1 + k11 + k22 + determinant(k12, k11, k22))
-        return parts(k12, root, 1 / (1 + k11), 1 / (1 + k22))
+        scale = jnp.sqrt(1 + k11) * jnp.sqrt(1 + k22)
+        return parts(k12, root, scale, 1 / (1 + k11), 1 / (1 + k22))
 
     def same(k):
         inverse = 1 / (1 + k)
-        return parts(k, jnp.sqrt(1 + 2 * k), inverse, inverse)
+        return parts(k, jnp.sqrt(1 + 2 * k), 1 + k, inverse, inverse)
 
     def fn(x):
         return jax.nn.gelu(x, approximate=approximate)

@@ -3,7 +3,7 @@
 For (u, v) ~ N(0, [[k11, k12], [k12, k22]]), with s = sqrt(k11 k22):
 
     determinant   k11 k22 - k12² = (s - k12)(s + k12)
-    angle         t = arccos(k12 / s) = arctan2(sqrt(determinant), k12)
+    angle         t = arccos(k12 / s)
 
 Differences of s and k12 keep the digits that the difference of their squares loses. Derivatives are
 given by rules of their own, so that neither 1 / 0 nor a difference of large terms enters them.
@@ -16,6 +16,8 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from theory.stax.angles import arccos
 
 
 def safe_sqrt(x: Array) -> Array:
@@ -61,9 +63,7 @@ def angle(k12: Array, k11: Array, k22: Array) -> Array:
 
     dt = -(dk12 - k12 (dk11/k11 + dk22/k22) / 2) / D, taken as 0 where D = 0: there t has a cusp.
     """
-    s = scale(k11, k22)
-    d = safe_sqrt(s - k12) * safe_sqrt(s + k12)
-    return jnp.arctan2(jnp.where(s > 0, d, 1.0), k12)
+    return arccos(safe_divide(k12, scale(k11, k22)))
 
 
 @angle.defjvp

@@ -6,13 +6,12 @@ covariance, Cho and Saul 2009 for ReLU (a = 0, b = 1):
     E[phi'(u) phi'(v)] = (a² + b²) / 2 - (a - b)² t / 2 pi
     E[phi(u) phi(v)] = (a - b)² D / 2 pi + k12 E[phi'(u) phi'(v)]
 
-Numerics: with c the correlation, D = s sqrt((1 - c)(1 + c)) and t from arctan2 keep the digits that
-arccos of a ratio loses near c = ±1, and nothing is squared that float32 could not hold. pi - t is
-computed as such, so ReLU's expectations are small where they should be. Where a variance is 0,
-phi'(0) = (a + b) / 2.
+Numerics: with c the correlation, D = s sqrt((1 - c)(1 + c)) keeps the digits that 1 - c² loses near
+c = ±1, and nothing is squared that float32 could not hold. pi - t is arccos(-c), so ReLU's
+expectations are small where they should be. Where a variance is 0, phi'(0) = (a + b) / 2.
 
 Speed: this is the hot loop of most kernels. Roots are taken once a side and not once a pair, and
-the angle is arithmetic (theory/stax/angle.py), not a call of the C library.
+arccos is arithmetic (theory/stax/angles.py), not a call of the C library.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from theory.stax.affine import written
-from theory.stax.angle import angle
+from theory.stax.angles import arccos
 from theory.stax.elementwise.gaussian_pair import area, safe_divide
 from theory.stax.layer import Layer
 from theory.stax.nonlinear import Dual, nonlinearity
@@ -95,7 +94,7 @@ def rectified_pair(a: float, b: float) -> Callable[..., tuple[Array, Array]]:
         s1, s2, r1, r2 = _roots(k11, k22)
         c = k12 * r1 * r2
         e = jnp.sqrt(jnp.maximum((1 - c) * (1 + c), 0))
-        dot = a * b + bend * angle(e, -c)  # the angle is pi - t
+        dot = a * b + bend * arccos(-c)  # pi - t
         return bend * e * s1 * s2 + k12 * dot, dot
 
     @pair.defjvp
