@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.typing import DTypeLike
 
 from theory.stax import inputs, plan
@@ -172,6 +173,9 @@ def describe(
     x1, x2 = _structs(shape1, number), _structs(shape2, number)
     facts = inputs.agreed_facts(x1, x2)
     after = rule.infer(facts)
+    if rule.flattens_first:  # as kernel_fn does it
+        x1, x2 = (None if x is None else jax.eval_shape(_flat, x) for x in (x1, x2))
+        facts = inputs.agreed_facts(x1, x2)
     n1, n2 = inputs.batch_of(x1), inputs.batch_of(x1 if x2 is None else x2)
     out_full = not diagonal_spatial
     planned = plan.tiles(
@@ -267,6 +271,10 @@ def _structs(shape: Tree, dtype: np.dtype) -> Tree:
             f"a shape must be (batch, *space, channels) or a tuple of them, got {shape!r}"
         )
     return tuple(_structs(part, dtype) for part in shape)
+
+
+def _flat(x: Array) -> Array:
+    return inputs.flattened(x, None)[0]
 
 
 def _compiled(

@@ -43,6 +43,15 @@ def test_flattening_holds_equal_places():
     assert cost.symmetric
 
 
+def test_flattening_at_once_holds_no_places():
+    network = stax.serial(stax.Flatten(), stax.Dense(4), stax.Relu())[2]
+    cost = describe(network, (1000, 8, 8, 2))
+    assert [layer.entries for layer in cost.layers] == [1] * 4
+    assert [layer.shape for layer in cost.layers] == ["(128)", "(128)", "(4)", "(4)"]
+    x = np.ones((1000, 8, 8, 2), np.float32)
+    assert cost.output_bytes == sum(k.nbytes for k in network(x, None, ("nngp", "ntk")))
+
+
 def test_outputs_at_places():
     full = describe(conv(), (2, 8, 8, 2), get="ntk")
     equal = describe(conv(), (2, 8, 8, 2), get="ntk", diagonal_spatial=True)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from theory.predict.definite import regularised
@@ -38,9 +39,9 @@ class EarlyStopping(NamedTuple):
 
 def early_stopping(
     k_train_train: Array,
-    y_train: Array,
+    y_train: ArrayLike,
     k_test_train: Array,
-    y_test: Array,
+    y_test: ArrayLike,
     t: Array | None = None,
     *,
     fx_train_0: float | Array = 0.0,

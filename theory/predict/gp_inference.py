@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from theory.predict.layout import Axes, Layout, covariance, paired, square
 from theory.predict.train_kernel import Solver, TrainKernel, train_kernel
@@ -76,7 +77,7 @@ def part(kernel: Any, name: str, argument: str) -> Array:
 
 def gp_inference(
     k_train_train: Any,
-    y_train: Array,
+    y_train: ArrayLike,
     diag_reg: float = 0.0,
     diag_reg_absolute_scale: bool = False,
     trace_axes: Axes = (-1,),

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from theory.predict.gradient_descent_mse import check_asked
 from theory.predict.layout import Axes, Layout
@@ -56,7 +57,7 @@ class Dual(NamedTuple):
 def gradient_descent(
     loss: Callable[[Array, Array], Any],
     k_train_train: Array,
-    y_train: Array,
+    y_train: ArrayLike,
     learning_rate: float = 1.0,
     momentum: float | None = None,
     trace_axes: Axes = (-1,),

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from theory.predict.layout import Axes, Layout
 from theory.predict.spectrum import test_change, train_change
@@ -38,7 +39,7 @@ def check_asked(fx_train_0, fx_test_0, k_test_train) -> None:
 
 def gradient_descent_mse(
     k_train_train: Array,
-    y_train: Array,
+    y_train: ArrayLike,
     learning_rate: float = 1.0,
     diag_reg: float = 0.0,
     diag_reg_absolute_scale: bool = False,

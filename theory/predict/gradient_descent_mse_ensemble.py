@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from theory.predict.gp_inference import (
     Gaussian,
@@ -31,7 +32,7 @@ NAMES = ("nngp", "ntk")
 def gradient_descent_mse_ensemble(
     kernel_fn: Callable[..., Any],
     x_train: Any,
-    y_train: Array,
+    y_train: ArrayLike,
     learning_rate: float = 1.0,
     diag_reg: float = 0.0,
     diag_reg_absolute_scale: bool = False,

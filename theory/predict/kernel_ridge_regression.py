@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from theory.predict.conjugate_gradient import CGSolution, conjugate_gradient
 from theory.predict.kernel_products import kernel_column, kernel_diagonal, kernel_matvec, size
@@ -33,7 +34,7 @@ class KernelRidgeRegression(NamedTuple):
 def kernel_ridge_regression(
     kernel_fn: Callable[..., Any],
     x_train: Any,
-    y_train: Array,
+    y_train: ArrayLike,
     *,
     get: str = "ntk",
     diag_reg: float,

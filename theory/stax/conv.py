@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from theory.stax.affine import Affine, check_size, written
+from theory.stax.filters import DimensionNumbers, Filters
 from theory.stax.layer import Layer, layer_of
 from theory.stax.padding import (
     Padding,
     Window,
-    as_padding,
-    as_sizes,
     center_mask,
     padded,
     reading,
-    windows_of,
 )
 from theory.stax.rule import Rule
 from theory.stax.windows import shared_means
-
-DimensionNumbers = tuple[str, str, str]
 
 
 def Conv(
@@ -68,8 +62,7 @@ def Conv(
       Novak et al. 2019, Bayesian deep CNNs with many channels are Gaussian processes. Arora et al.
       2019, On exact computation with an infinitely wide neural net.
     """
-    return convolution(
-        "Conv",
+    filters = Filters.of(
         out_chan,
         filter_shape,
         strides,
@@ -79,46 +72,23 @@ def Conv(
         dimension_numbers,
         parameterization,
         s,
-        reading,
-        center_mask,
     )
+    return convolution("Conv", filters, reading, center_mask)
 
 
 def convolution(
-    name: str,
-    out_chan: int,
-    filter_shape: Sequence[int],
-    strides: Sequence[int] | None,
-    padding: str | Padding,
-    W_std: float,
-    b_std: float | None,
-    dimension_numbers: DimensionNumbers | None,
-    parameterization: str,
-    s: tuple[int, int],
-    window: Callable[..., Window],
-    mask: Callable[..., Array],
+    name: str, filters: Filters, window: Callable[..., Window], mask: Callable[..., Array]
 ) -> Layer:
     """The layer of windows that `window` makes (`reading` or `spreading`), masks by `mask`."""
-    taps, strides, padding, affine, width = check_arguments(
-        out_chan,
-        filter_shape,
-        strides,
-        padding,
-        W_std,
-        b_std,
-        dimension_numbers,
-        parameterization,
-        s,
-    )
-    rank, size = len(taps), math.prod(taps)
+    affine, width, size = filters.affine, filters.width, filters.size
 
     def windows(space):
-        return windows_of(window, name, space, taps, strides, padding)
+        return filters.windows(window, name, space)
 
     def init(rng, shape):
         channels, space = shape[-1], tuple(w.size for w in windows(shape[1:-1]))
-        biases = (1,) * (rank + 1) + (width,)
-        params = affine.init(rng, (*taps, channels, width), biases, channels * size)
+        biases = (1,) * (filters.rank + 1) + (width,)
+        params = affine.init(rng, (*filters.taps, channels, width), biases, channels * size)
         return (shape[0], *space, width), params
 
     def apply(params, x, context):
@@ -134,75 +104,16 @@ def convolution(
     def block(k, left, right, facts):
         return affine.block(shared_means(k, windows(facts.space)), facts.channels * size)
 
-    written_name = layer_name(name, out_chan, taps, strides, padding, affine)
     return layer_of(
         Rule(
-            written_name,
+            filters.written(name),
             init,
             apply,
             infer,
             block,
-            ops=4.0 + 2.0 * sum(taps),
+            ops=filters.ops,
             mask=lambda m, facts: mask(m, windows(facts.space)),
         )
-    )
-
-
-def check_arguments(
-    out_chan: int,
-    filter_shape: Sequence[int],
-    strides: Sequence[int] | None,
-    padding: str | Padding,
-    W_std: float,
-    b_std: float | None,
-    dimension_numbers: DimensionNumbers | None,
-    parameterization: str,
-    s: tuple[int, int],
-) -> tuple[tuple[int, ...], tuple[int, ...], Padding, Affine, int]:
-    """(taps, strides, padding, settings, channels of the outputs).
-
-    Raises:
-      ValueError: an argument is outside of what `Conv` describes.
-    """
-    affine = Affine(W_std, b_std, parameterization, s)
-    taps = as_sizes(filter_shape, "filter_shape")
-    check_dimension_numbers(dimension_numbers, len(taps))
-    width = check_size(out_chan, "out_chan") * (s[1] if affine.standard else 1)
-    return taps, as_sizes(strides, "strides", len(taps)), as_padding(padding), affine, width
-
-
-def check_dimension_numbers(dimension_numbers: DimensionNumbers | None, rank: int) -> None:
-    """The one layout: batch first, channels last, filters (*taps, in, out).
-
-    Raises:
-      ValueError: another was asked for.
-    """
-    if dimension_numbers is None:
-        return
-    specs = tuple(dimension_numbers)
-    if len(specs) == 3 and all(isinstance(spec, str) and len(spec) == rank + 2 for spec in specs):
-        inputs, filters, outputs = specs
-        space = inputs[1:-1]
-        if inputs == outputs == f"N{space}C" and filters == f"{space}IO":
-            return
-    space = "HWDABEFG"[:rank]
-    raise ValueError(
-        f"dimension_numbers must be None or like {(f'N{space}C', f'{space}IO', f'N{space}C')} "
-        f"(transpose the inputs instead), got {dimension_numbers!r}"
-    )
-
-
-def layer_name(name: str, out_chan: int, taps, strides, padding: Padding, affine: Affine) -> str:
-    """As a user would write it."""
-    return written(
-        name,
-        out_chan,
-        taps,
-        strides=(strides, (1,) * len(taps)),
-        padding=(padding.name, "VALID"),
-        W_std=(affine.W_std, 1.0),
-        b_std=(affine.b_std, None),
-        parameterization=(affine.parameterization, "ntk"),
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from jax import lax
 
 from theory.stax.block import spatial_embedding
-from theory.stax.conv import DimensionNumbers, check_arguments, layer_name, letters, same_dtype
+from theory.stax.conv import letters, same_dtype
+from theory.stax.filters import DimensionNumbers, Filters
 from theory.stax.layer import Layer, layer_of
-from theory.stax.padding import Padding, center_mask, padded, reading, windows_of
+from theory.stax.padding import Padding, center_mask, padded, reading
 from theory.stax.rule import Rule
 from theory.stax.windows import shared_means
 
@@ -55,7 +55,7 @@ def ConvLocal(
     References:
       Novak et al. 2019, Bayesian deep CNNs with many channels are Gaussian processes, section 5.
     """
-    taps, strides, padding, affine, width = check_arguments(
+    filters = Filters.of(
         out_chan,
         filter_shape,
         strides,
@@ -66,10 +66,10 @@ def ConvLocal(
         parameterization,
         s,
     )
-    rank, size = len(taps), math.prod(taps)
+    affine, width, size, rank = filters.affine, filters.width, filters.size, filters.rank
 
     def windows(space):
-        return windows_of(reading, "ConvLocal", space, taps, strides, padding)
+        return filters.windows(reading, "ConvLocal", space)
 
     def init(rng, shape):
         channels, space = shape[-1], tuple(w.size for w in windows(shape[1:-1]))
@@ -83,7 +83,7 @@ def ConvLocal(
         x = padded(x, {axis: window for axis, window in enumerate(own, 1) if window.wrap})
         edges = [(0, 0) if window.wrap else (window.low, window.high) for window in own]
         sums = lax.conv_general_dilated_local(
-            x, w, strides, edges, taps, dimension_numbers=letters(rank)
+            x, w, filters.strides, edges, filters.taps, dimension_numbers=letters(rank)
         )
         return affine.finish(sums, b, channels * size)
 
@@ -100,12 +100,12 @@ def ConvLocal(
 
     return layer_of(
         Rule(
-            layer_name("ConvLocal", out_chan, taps, strides, padding, affine),
+            filters.written("ConvLocal"),
             init,
             apply,
             infer,
             block,
-            ops=4.0 + 2.0 * sum(taps),
+            ops=filters.ops,
             mask=lambda m, facts: center_mask(m, windows(facts.space)),
         )
     )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from jax import Array
 
-from theory.stax.conv import DimensionNumbers, convolution
+from theory.stax.conv import convolution
+from theory.stax.filters import DimensionNumbers, Filters
 from theory.stax.layer import Layer
 from theory.stax.padding import Padding, Window, padded, spreading, tap
 
@@ -49,8 +50,7 @@ def ConvTranspose(
     Raises:
       ValueError: an argument outside of what is described.
     """
-    return convolution(
-        "ConvTranspose",
+    filters = Filters.of(
         out_chan,
         filter_shape,
         strides,
@@ -60,9 +60,8 @@ def ConvTranspose(
         dimension_numbers,
         parameterization,
         s,
-        spreading,
-        _any_mask,
     )
+    return convolution("ConvTranspose", filters, spreading, _any_mask)
 
 
 def _any_mask(mask: Array, windows: Sequence[Window]) -> Array:
