@@ -182,7 +182,7 @@ def main() -> None:
         )
         return
     result = measure(options)
-    command = f"python -m benchmarks.{NAME} {' '.join(sys.argv[1:])}".strip()
+    command = f"python -m benchmarks.{NAME}" + " --quick" * options.quick
     path = timing.write(NAME, {"provenance": timing.provenance(command)} | result, options.out)
     print("wrote", path)
 

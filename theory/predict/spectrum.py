@@ -73,14 +73,7 @@ def spectrum(matrix: Float[Array, "n n"], name: str) -> Spectrum:
         )
         return found
     check_finite(matrix, name)
-    if all(device.platform == "cpu" for device in matrix.devices()):
-        # The same LAPACK routine, called with all threads: twice as fast as from inside XLA.
-        from scipy.linalg import eigh  # slow to import
-
-        values, vectors = eigh(np.asarray(matrix), driver="evd", check_finite=False)
-        found = Spectrum.of(jnp.asarray(values), jnp.asarray(vectors))
-    else:
-        found = Spectrum.of(*jnp.linalg.eigh(matrix))
+    found = Spectrum.of(*jnp.linalg.eigh(matrix))
     _warn_negative(name, matrix.shape[0], found.values[0], found.values[-1])
     return found
 
