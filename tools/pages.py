@@ -13,11 +13,12 @@ def provenance(path: Path, result: dict[str, Any]) -> str:
     """Where the numbers come from, in a sentence."""
     made = result["provenance"]
     versions = made["versions"]
+    names = {"jax": "JAX", "scipy": "SciPy", "torch": "PyTorch"}
+    libraries = "".join(f"{names[key]} {versions[key]}, " for key in names if key in versions)
     state = "with uncommitted changes" if made["uncommitted_changes"] else "clean"
     return (
         f"`{made['command']}` on {made['cores']} cores of an {made['cpu']}, {made['date']}, Python "
-        f"{made['python']}, JAX {versions['jax']}, SciPy {versions.get('scipy', '-')}, PyTorch "
-        f"{versions.get('torch', '-')}, commit {made['commit'][:7]} ({state}), load average "
+        f"{made['python']}, {libraries}commit {made['commit'][:7]} ({state}), load average "
         f"{made['load_average'][0]:.1f}; `{path.relative_to(ROOT).as_posix()}`."
     )
 

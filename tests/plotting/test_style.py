@@ -73,3 +73,16 @@ def test_drawing_leaves_the_global_style_alone():
     before = dict(matplotlib.rcParams)
     style.to_svg(style.styled(lambda: style.new_figure(2, 2))(), prefix="x")
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.13, 0.47), (0.007, 0.12), (1.1, 1.4), (3.0, 4e6), (1e-3, 0.0105)]
+)
+def test_logarithmic_axes_have_a_few_ticks_inside(low, high):
+    figure = style.new_figure(4.0, 3.0)
+    ax = figure.subplots()
+    ax.set_ylim(low, high)
+    style.log_axis(ax, "y")
+    ticks = np.asarray(ax.yaxis.get_majorticklocs())
+    assert 3 <= len(ticks) <= 7
+    assert ((0.999 * low <= ticks) & (ticks <= 1.001 * high)).all()

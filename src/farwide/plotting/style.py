@@ -183,6 +183,8 @@ def log_axis(ax: Axes, which: str, *, text: Callable[[float], str] = si, ticks: 
         candidates = _log_ticks(low, high, (1.0, 2.0, 5.0))
         if len(candidates) > ticks + 2:
             candidates = _log_ticks(low, high, (1.0, 3.0))
+        elif len(candidates) < 3:
+            candidates = _log_ticks(low, high, (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0))
     else:
         linear = ticker.MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10])
         candidates = [t for t in linear.tick_values(low, high) if low <= t <= high]
