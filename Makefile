@@ -54,6 +54,7 @@ bench: ## the benchmarks at their quick CPU sizes, into runs/benchmarks
 	"$(PY)" -m benchmarks.long_conv --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.neighborhood_attention --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.infinite_width --quick --out runs/benchmarks
+	"$(PY)" -m benchmarks.empirical_ntk --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.pooled_myrtle --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.scaling_fit --points 60 --bootstrap 200 --inits 4 --out runs/benchmarks
 
