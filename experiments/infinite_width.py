@@ -17,7 +17,6 @@ call.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from scipy import optimize
 
 from farwide.calibration import Reliability, log_probabilities, reliability, scores
 from farwide.data import DataError, LabelledImages, balanced, digits, fashion_mnist
+from farwide.endings import plain_endings
 from farwide.plotting import LearningCurve, learning_curves, reliability_diagrams, save_png
 from farwide.runlog import LogError, environment_record, lock_directory, write_json
 from farwide.runlog.files import claim, read_json
@@ -357,14 +357,8 @@ def table(found: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
-    try:
+    with plain_endings(DataError, LogError, OSError):
         run(arguments, Console())
-    except (DataError, LogError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("stopped; the same command continues where this one ended", file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

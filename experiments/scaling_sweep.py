@@ -16,7 +16,6 @@ continues; the outcome is the same to the last bit.
 
 from __future__ import annotations
 
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from farwide.data import Corpus, CorpusError, read_corpus
+from farwide.endings import plain_endings
 from farwide.fitting import (
     Prediction,
     fit_runs,
@@ -275,15 +275,8 @@ def _print_outcome(
 
 def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
-    console = Console()
-    try:
-        run(arguments, console)
-    except (CorpusError, LogError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("stopped; the same command continues where this one ended", file=sys.stderr)
-        raise SystemExit(130) from None
+    with plain_endings(CorpusError, LogError, OSError):
+        run(arguments, Console())
 
 
 if __name__ == "__main__":

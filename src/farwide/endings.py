@@ -1,0 +1,27 @@
+"""How an experiment script ends when it cannot go on: one line, an exit status, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def plain_endings(*errors: type[Exception]) -> Iterator[None]:
+    """Errors that a user can mend are one line on stderr, and so is Ctrl-C.
+
+    Args:
+      *errors: the exceptions that are meant.
+
+    Raises:
+      SystemExit: 2 after one of `errors`, 130 after Ctrl-C.
+    """
+    try:
+        yield
+    except errors as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where this one ended", file=sys.stderr)
+        raise SystemExit(130) from None
