@@ -15,11 +15,11 @@ from tests.lowering.hopper import lowered
 
 pytestmark = pytest.mark.lower
 
-LONG = [pytest.param(size, marks=pytest.mark.slow) for size in SIZES if size > 8192]
+LONG = [pytest.param(size, marks=pytest.mark.slow) for size in SIZES if size > 4096]
 
 
 @pytest.mark.parametrize("gated", [True, False], ids=["gated", "bare"])
-@pytest.mark.parametrize("size", [size for size in SIZES if size <= 8192] + LONG)
+@pytest.mark.parametrize("size", [size for size in SIZES if size <= 4096] + LONG)
 def test_lowers(size, gated):
     static = Static(8, 2, size, size, True, "bfloat16")
     signal = jax.ShapeDtypeStruct((8, 2, size), "bfloat16")

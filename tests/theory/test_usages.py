@@ -20,7 +20,6 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "usages.npz"
 ALLOWED, EXACT = 1e-6, 1e-10
 NO_SOLVE = ("expansions", "finite_networks", "monte_carlo")
 PROGRAMS = programs()
-SLOW = ("custom_layer", "residual_network")  # half a minute of compilation
 
 
 @cache
@@ -31,10 +30,7 @@ def golden() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in PROGRAMS],
-)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_gives_what_it_gives_with_the_peer(name):
     expected = {
         key.split("/")[1]: value for key, value in golden().items() if key.startswith(f"{name}/")
@@ -51,7 +47,7 @@ def test_a_program_gives_what_it_gives_with_the_peer(name):
 
 
 def test_ten_programs_at_least_are_compared():
-    assert len(set(PROGRAMS) - set(SLOW)) >= 10
+    assert len(PROGRAMS) >= 10
 
 
 @pytest.mark.parametrize("text", ["import numpy\n", OURS + OURS, OURS + "theory.stax\n"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -84,6 +85,12 @@ def run_kernel(rule: Rule, kernel: Tree, pattern: tuple[Array | None, Array | No
         for child in rule.children * rule.repeats:
             kernel = run_kernel(child, kernel, pattern)
         return kernel
+    return _run_blocks(rule, kernel, pattern)
+
+
+@partial(jax.jit, static_argnums=0)
+def _run_blocks(rule: Rule, kernel: Tree, pattern: tuple[Array | None, Array | None]) -> Tree:
+    """`run_kernel` of a network that is not opaque."""
     leaves, tree = jax.tree.flatten(kernel, is_leaf=lambda leaf: isinstance(leaf, Kernel))
     some = leaves[0]
     facts = tree.unflatten([facts_of(leaf) for leaf in leaves])

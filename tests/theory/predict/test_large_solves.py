@@ -131,7 +131,7 @@ def test_products_check_their_arguments():
         kernel_matvec(lambda x1, x2, get: jnp.ones((5, 5, 2)), x)(np.ones((5, 1)))
 
 
-@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("absolute", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_regression_without_the_kernel_is_gp_inference(absolute):
     x, y, x_test = inputs(32, 9)
     out = kernel_ridge_regression(
