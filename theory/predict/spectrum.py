@@ -2,8 +2,8 @@
 
 Gradient flow on f with df/dt = -A (f - y) gives, in the eigenvectors of A,
 
-    f(t) - f(0) = expm1(-lambda t) (f(0) - y),      integral_0^t e^(-lambda s) ds = -expm1(-lambda
-    t) / lambda
+    f(t) - f(0) = expm1(-lambda t) (f(0) - y)
+    integral_0^t e^(-lambda s) ds = -expm1(-lambda t) / lambda
 
 Lee et al. 2019, Wide neural networks of any depth evolve as linear models, equations 8 to 11.
 """

@@ -46,9 +46,10 @@ def student_t(
 
     With q = y^T K^-1 y and n values y (over all outputs, which share one sigma^2):
 
-        log p(y) = a log b - lnG(a) + lnG(a + n/2) - (a + n/2) log(b + q/2) - n/2 log 2 pi - 1/2
-        logdet K f_* | y  ~ MVT(df 2a + n, mean K_*d K^-1 y, scale (b + q/2) / (a + n/2) (K_** -
-        K_*d K^-1 K_d*))
+        log p(y) = a log b - lnG(a) + lnG(a + n/2) - (a + n/2) log(b + q/2)
+                   - n/2 log 2 pi - (outputs / 2) logdet K
+        f_* | y  ~ MVT(df 2a + n, mean K_*d K^-1 y,
+                       scale (b + q/2) / (a + n/2) (K_** - K_*d K^-1 K_d*))
 
     One scale is shared by all values: this is a multivariate t, and not independent ones.
     Differentiable in every argument. Where K_train is singular to working precision, its smallest

@@ -70,4 +70,4 @@ def tiles(
         rows, columns = pairs // n2, n2
     if symmetric:
         rows = columns = min(rows, columns)
-    return {"tile": (rows, columns), "chunk": max(1, min(max(n1, n2), pairs))}
+    return {"tile": (rows, columns), "chunk": max(1, min(n1 if symmetric else n1 + n2, pairs))}
