@@ -1,10 +1,11 @@
 """Infinite-width kernels, empirical NTKs and ensemble predictions beside neural_tangents.
 
 Question: how much faster than neural_tangents is `theory`, and does it compile as quickly?
-Command: `python -m benchmarks.infinite_width [--peer PYTHON] [--quick] [--rounds N] [--out DIR]`
+Command: `python -m benchmarks.infinite_width [--peer PYTHON] [--quick] [--rounds N]
+    [--only NAME ..] [--label TEXT] [--out DIR]`
 Time: about 10 minutes on 2 CPU cores; `--quick` 1 minute.
-Expected result: OUT/<device>/infinite_width.json (infinite_width_quick.json); every ratio at least
-    its bar, and compilation no slower.
+Expected result: OUT/<device>/infinite_width.json (infinite_width_TEXT.json with --label,
+    infinite_width_quick.json); every ratio at least its bar, and compilation no slower.
 
 neural_tangents 0.6.5 does not run on the JAX that theory needs, so each library has a process of
 its own (benchmarks/infinite_width_peer.py) with its own interpreter: --peer names the one of an
@@ -154,6 +155,7 @@ def main() -> None:
         "--rounds", type=int, help="measured rounds (11; 3 where runs take seconds)"
     )
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--label", help="appended to the file's name, such as jax012")
     parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     results = {}
@@ -180,6 +182,7 @@ def main() -> None:
         "provenance": timing.provenance(command + " --quick" * arguments.quick),
     }
     name = "infinite_width" + "_quick" * arguments.quick
+    name += f"_{arguments.label}" if arguments.label else ""
     print(timing.write(name, result, arguments.out))
 
 
