@@ -39,6 +39,11 @@ def label(name: str) -> str:
     return LABELS[name]
 
 
+def ms(value: float) -> str:
+    """Milliseconds in three digits, or all of those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def beside_the_peer(result: dict[str, Any]) -> list[str]:
     """Medians, ratios and compile times, a line a workload."""
     lines = [
@@ -49,7 +54,7 @@ def beside_the_peer(result: dict[str, Any]) -> list[str]:
         bar = "" if row["bar"] is None else f"{row['bar']:g}"
         missed = ", missed" if row["bar"] is not None and row["ratio"] < row["bar"] else ""
         lines.append(
-            f"| {label(name)} | {row['ours']['median_ms']:.3g} | {row['peer']['median_ms']:.3g} | "
+            f"| {label(name)} | {ms(row['ours']['median_ms'])} | {ms(row['peer']['median_ms'])} | "
             f"{row['ratio']:.2f} | {bar}{missed} | {row['ours']['compile_s']:.1f} | "
             f"{row['peer']['compile_s']:.1f} |"
         )
@@ -65,7 +70,7 @@ def choices(result: dict[str, Any]) -> list[str]:
         "| --- " * (3 + len(names)) + "|",
     ]
     for network, row in result["networks"].items():
-        times = " | ".join(f"{row['median_ms'][name]:.3g}" for name in names)
+        times = " | ".join(ms(row["median_ms"][name]) for name in names)
         chosen = row["chosen"].lower().replace("_", " ")
         lines.append(f"| {network} | {times} | {chosen} | {row['loss']:.2f} |")
     return lines
