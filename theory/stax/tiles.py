@@ -206,8 +206,7 @@ def _over_tiles(tile, own: Tree, n1: int, n2: int, counts: tuple[int, int]) -> t
 
     def parts(i: Array, j: Array) -> tuple[Tree, Tree]:
         out = parts_of(tile(i, j, (t1, t2)))
-        out = with_own(out, own, i, j) if symmetric else out
-        return lax.optimization_barrier(out)
+        return with_own(out, own, i, j) if symmetric else out
 
     if (t1, t2) == (n1, n2):
         return parts(jnp.int32(0), jnp.int32(0))
@@ -219,16 +218,24 @@ def _over_tiles(tile, own: Tree, n1: int, n2: int, counts: tuple[int, int]) -> t
     body = jax.checkpoint(parts)  # nothing of a tile is kept for a gradient
     shapes = jax.eval_shape(body, jnp.int32(0), jnp.int32(0))
     empty = jax.tree.map(lambda s: jnp.zeros((*s.shape[:-2], n1, n2), s.dtype), shapes)
+    first = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
-    def step(out, start):
+    # A tile is copied into the result one step after it was made. XLA on a CPU fuses a copy in
+    # place with what makes the copied, which then runs in one thread, and once for each copy.
+    def put(out, part, start):
         i, j = start[0], start[1]
-        part = body(i, j)
         out = jax.tree.map(partial(_put, i=i, j=j), out, part)
         if symmetric:
             out = jax.tree.map(partial(_put, i=j, j=i), out, _transposed(part, own))
-        return out, None
+        return out
 
-    return lax.scan(step, empty, jnp.asarray(starts))[0]
+    def step(carry, start):
+        out, before = carry
+        return (put(out, *before), (body(start[0], start[1]), start)), None
+
+    order = jnp.asarray(starts)
+    (out, last), _ = lax.scan(step, (empty, (first, order[0])), order)
+    return put(out, *last)
 
 
 def with_own(parts: tuple[Tree, Tree], own: Tree, i: Array, j: Array) -> tuple[Tree, Tree]:
