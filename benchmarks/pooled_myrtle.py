@@ -5,7 +5,7 @@ NNGP and NTK, for each pair of images. Does the kernel of 256 x 256 images, half
 run in 8 GB of memory, with progress, and go on after a kill -9?
 
 Command: `python -m benchmarks.pooled_myrtle` (`--quick`: 16 images of 8x8)
-Time: 10 to 20 minutes on 2 CPU cores; --quick under a minute.
+Time: 8 minutes on 2 CPU cores; --quick under a minute.
 Expected result: results/<device>/pooled_myrtle.json: peak resident memory of every process under 1
 GB; what was done at the kill is kept; entries equal those of the kernel function itself to 1e-5.
 """
