@@ -152,6 +152,8 @@ def test_finite_networks_agree(name):
     """With parameters of the same shapes, in the same order, and of the same values."""
     if not ARCHITECTURES[name].finite:
         pytest.skip("no finite network to compare: random, or parameters differ")
+    if name == "masked_layer_norm":
+        pytest.skip("the oracle's variance counts masked places: test_layer_norm has ours")
     problem, stored = problem_of(name), golden()
     shapes = jax.tree.map(lambda x: x.shape, problem.x1)
     init_fn, apply_fn, _ = ARCHITECTURES[name].build(stax)
