@@ -27,8 +27,6 @@ from jax import Array
 from benchmarks import timing
 from theory import NtkImplementation, empirical_ntk_fn
 
-IMPLEMENTATIONS = [which for which in NtkImplementation if which != NtkImplementation.AUTO]
-
 
 class Case(NamedTuple):
     """A network and the kernel that is asked of it.

@@ -64,17 +64,18 @@ def spectrum(matrix: Float[Array, "n n"], name: str) -> Spectrum:
     Raises:
       ValueError: the matrix is known and has entries that are not finite.
     """
-    if is_traced(matrix):
-        found = Spectrum.of(*jnp.linalg.eigh(matrix))
-        jax.debug.callback(
-            lambda low, high: _warn_negative(name, matrix.shape[0], low, high),
-            found.values[0],
-            found.values[-1],
-        )
-        return found
-    check_finite(matrix, name)
+    if not is_traced(matrix):
+        check_finite(matrix, name)
     found = Spectrum.of(*jnp.linalg.eigh(matrix))
-    _warn_negative(name, matrix.shape[0], found.values[0], found.values[-1])
+
+    def report(low, high):
+        _warn_negative(name, matrix.shape[0], low, high)
+
+    ends = found.values[0], found.values[-1]
+    if is_traced(matrix):
+        jax.debug.callback(report, *ends)
+    else:
+        report(*ends)
     return found
 
 
