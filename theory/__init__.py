@@ -1,6 +1,6 @@
 """Limits and laws: infinite-width kernels, and the scaling laws of finite models."""
 
-from theory import approximation, predict, scaling, stax
+from theory import approximation, dkm, predict, scaling, stax
 from theory.batching import batch, stream_kernel
 from theory.describe import Description, describe
 from theory.empirical import (
@@ -22,6 +22,7 @@ __all__ = [
     "approximation",
     "batch",
     "describe",
+    "dkm",
     "empirical_kernel_fn",
     "empirical_nngp_fn",
     "empirical_ntk_fn",

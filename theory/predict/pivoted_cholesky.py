@@ -74,16 +74,17 @@ def pivoted_cholesky(
         else:
             key, draw = jax.random.split(key)
             i = int(jax.random.categorical(draw, jnp.log(left)))
-        factor, left = _eliminate(factor, left, jnp.asarray(column(i)), i, len(pivots))
+        factor, left = eliminate(factor, left, jnp.asarray(column(i)), i, len(pivots))
         pivots.append(i)
     factor = factor[:, : len(pivots)]
     return PivotedCholesky(factor, jnp.asarray(pivots, jnp.int32), left.sum(), trace)
 
 
 @jax.jit
-def _eliminate(
+def eliminate(
     factor: Array, left: Array, column: Array, i: int | Array, step: int | Array
 ) -> tuple[Array, Array]:
+    """(factor with column `step` written, diagonal left) once pivot i's column is known."""
     new = column - jnp.matmul(factor, factor[i], precision="highest")
     new = new / jnp.sqrt(left[i])
     left = jnp.maximum(left - new**2, 0.0).at[i].set(0.0)

@@ -4,9 +4,11 @@ from farwide.plotting.corner import corner
 from farwide.plotting.data import Curve, HeldOut, Points, has_bootstrap, has_frontier
 from farwide.plotting.extrapolation import extrapolation
 from farwide.plotting.fitted_law import fitted_law
+from farwide.plotting.gram_convergence import gram_convergence
 from farwide.plotting.learning_curves import LearningCurve, learning_curves
 from farwide.plotting.loss_curves import loss_curves
 from farwide.plotting.loss_vs_compute import loss_vs_compute
+from farwide.plotting.nu_sweep import Panel, Series, nu_sweep
 from farwide.plotting.reliability import reliability_diagrams
 from farwide.plotting.residuals import residuals, trends
 from farwide.plotting.style import NARROW, WIDE, save_png, title_of, to_png, to_svg
@@ -18,15 +20,19 @@ __all__ = [
     "Curve",
     "HeldOut",
     "LearningCurve",
+    "Panel",
     "Points",
+    "Series",
     "corner",
     "extrapolation",
     "fitted_law",
+    "gram_convergence",
     "has_bootstrap",
     "has_frontier",
     "learning_curves",
     "loss_curves",
     "loss_vs_compute",
+    "nu_sweep",
     "reliability_diagrams",
     "residuals",
     "save_png",
