@@ -26,6 +26,7 @@ from theory.dkm.output import Output, gaussian_optimum, output
 from theory.dkm.patches import patches, random_patches
 from theory.dkm.pooling import global_pool
 from theory.dkm.posterior import Posterior, posterior
+from theory.dkm.readout import fit_readout
 from theory.dkm.resnet import resnet
 from theory.dkm.training import State, make_step, start, thawed, train
 
@@ -50,6 +51,7 @@ __all__ = [
     "condition_number",
     "conditions",
     "fit_grams",
+    "fit_readout",
     "gaussian",
     "gaussian_optimum",
     "global_pool",

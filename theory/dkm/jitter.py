@@ -41,6 +41,7 @@ def as_jitter(jitter: float | tuple[float, float] | Jitter) -> Jitter:
     pair = tuple(jitter) if isinstance(jitter, tuple | list) else (0.0, jitter)
     if len(pair) != 2 or not all(0 <= part < math.inf for part in pair):
         raise ValueError(
-            f"jitter must be a finite number >= 0, or a pair (relative, absolute) of them, got {jitter!r}"
+            "jitter must be a finite number >= 0, or a pair (relative, absolute) of them, "
+            f"got {jitter!r}"
         )
     return Jitter(*pair)

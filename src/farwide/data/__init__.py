@@ -1,5 +1,6 @@
 """Data sources: deterministic, resumable by position, recorded by hash."""
 
+from farwide.data.cifar import cifar10
 from farwide.data.corpus import Corpus, CorpusError, read_corpus, standard_library
 from farwide.data.images import LabelledImages, balanced, digits, fashion_mnist
 from farwide.data.locate import DataError, locate
@@ -12,6 +13,7 @@ __all__ = [
     "LabelledImages",
     "Windows",
     "balanced",
+    "cifar10",
     "digits",
     "fashion_mnist",
     "locate",
