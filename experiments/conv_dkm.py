@@ -11,9 +11,9 @@ Expected result: runs/conv_dkm-demo with a table (results.json) and nu_sweep.png
     likelihood rise as nu falls.
 
 Every arm has the same network, steps, starts (inducing patches, readout by least squares) and
-learned inducing patches and mixtures; nu = inf is the NNGP. The learning rate is chosen for nu = inf
-and, apart, for all finite nu, on training images held back. Test images choose nothing. Beside them
-stands the exact NNGP of `theory.stax`. What is finished is skipped by a second call.
+learned inducing patches and mixtures; nu = inf is the NNGP. The learning rate is chosen for nu =
+inf and, apart, for all finite nu, on training images held back. Test images choose nothing. Beside
+them stands the exact NNGP of `theory.stax`. What is finished is skipped by a second call.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ DEMO = Job(
     batch=100,
     steps=1000,
     tuning_steps=300,
-    rates=(2e-2, 5e-3),
+    rates=(2e-2, 5e-3, 1.25e-3),
     prices=(INF, 1e3, 100.0, 10.0, 1.0, 0.0),
     seeds=3,
     exact=(("pooled", 2000, 2000), ("flattened", 10_000, 5000)),
@@ -119,8 +119,8 @@ def images(arguments: Arguments) -> LabelledImages:
     Raises:
       DataError: it cannot be read, or CIFAR-10 without a folder.
     """
-    if arguments.data == "cifar-10" and arguments.folder is None:
-        raise DataError("--data cifar-10 needs --folder, where its binary version lies")
+    if (arguments.data == "cifar-10") != (arguments.folder is not None):
+        raise DataError("--data cifar-10 and --folder, where its binary version lies, go together")
     return cifar10(arguments.folder) if arguments.folder else fashion_mnist()
 
 
