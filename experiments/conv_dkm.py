@@ -12,12 +12,14 @@ Expected result: runs/conv_dkm-demo with a table (results.json) and nu_sweep.png
 
 Every arm has the same network, steps, starts (inducing patches, readout by least squares) and
 learned inducing patches and mixtures; nu = inf is the NNGP. The learning rate is chosen for nu =
-inf and, apart, for all finite nu, on training images held back. Test images choose nothing. Beside
-them stands the exact NNGP of `theory.stax`. What is finished is skipped by a second call.
+inf and, apart, for all finite nu, on training images held back; test images choose nothing. Beside
+them stands the exact NNGP of `theory.stax`. A second call skips what is finished. Where other jobs
+share the machine OPENBLAS_NUM_THREADS=1 keeps its idle threads from slowing small factorisations.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -196,8 +198,7 @@ def fit(
 
     def on_step(done, terms):
         moved(done, steps)
-        last.append(terms)
-        del last[:-50]
+        last[:] = [*last[-49:], terms]
 
     state = dkm.train(
         model, step, dkm.start(params, optimizer, key), batches(x, y, job, steps, seed),
@@ -215,13 +216,10 @@ def scores(model: dkm.Model, params: Any, x: np.ndarray, y: np.ndarray) -> dict[
             for i in range(0, len(x), EVALUATED)
         ]
     )
-    right, likelihood = log_p.argmax(-1) == y, log_p[np.arange(len(y)), y]
-    return {
-        "accuracy": float(right.mean()),
-        "accuracy_error": float(right.std() / len(y) ** 0.5),
-        "log_likelihood": float(likelihood.mean()),
-        "log_likelihood_error": float(likelihood.std() / len(y) ** 0.5),
-    }
+    each = {"accuracy": log_p.argmax(-1) == y, "log_likelihood": log_p[np.arange(len(y)), y]}
+    means = {name: float(values.mean()) for name, values in each.items()}
+    errors = {f"{name}_error": float(v.std() / len(y) ** 0.5) for name, v in each.items()}
+    return means | errors
 
 
 def choose_rate(job: Job, nu: float, data: LabelledImages, moved) -> dict[str, Any]:
@@ -367,6 +365,7 @@ def run(arguments: Arguments, console: Console) -> Path:
     data = images(arguments)
     with lock_directory(folder):
         written = asdict(job) | {"prices": [f"{nu:g}" for nu in job.prices]}
+        written = json.loads(json.dumps(written))  # tuples become lists, as in the file
         description = {
             "schema": 1,
             "question": (__doc__ or "").splitlines()[0],

@@ -6,8 +6,12 @@ and 1000 images) and of the full one (one-hot regression, 100 images). And where
 one output, y = sin(2 x) + noise, with the noise variance known or learned?
 
 Command: `python -m experiments.dkm_vs_nngp --preset demo`
-Time: preset demo 3 to 4 minutes on 2 CPU cores, smoke a third of one.
-Expected result: EXPECTED
+Time: preset demo 7 minutes of one core's time on a busy machine, smoke 1.
+Expected result: runs/dkm_vs_nngp-demo with a table (results.json) and dkm_vs_nngp.png. Sparse
+machines: 5.9% test error and 0.35 nats an image by the NNGP, 4.5% and 0.19 at nu = 1 (300 images);
+2.3% and 0.18, 2.0% and 0.08 (1000 images). The full machine on 100 images gains nothing: 7.1% and
+7.3%. One output: with known noise 0.32 nats a point, and 0.39 at nu = 0; with learned noise it goes
+to the smallest that was tried at nu = 0.1 and below, and test points cost more than 100 nats.
 
 Every price is trained exactly alike: same splits, start, batches, steps and step sizes. Means and
 standard errors are over splits of the data; test examples choose nothing. What is finished is

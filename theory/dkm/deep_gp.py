@@ -100,7 +100,7 @@ def sample_deep_gp(
       ImportError: blackjax is not installed.
 
     Reference: Yang et al. 2023, A theory of representation learning gives a deep generalisation of
-    kernel methods, section 3 and its appendix on finite widths.
+    kernel methods.
     """
     for name, value, least in (
         ("width", width, 1), ("depth", depth, 1), ("chains", chains, 2), ("warmup", warmup, 1),

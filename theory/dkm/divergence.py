@@ -11,8 +11,8 @@ the ill-conditioned K.
 
 References:
   Yang et al. 2023, A theory of representation learning gives a deep generalisation of kernel
-  methods, equation 10. Milsom et al. 2024, Stochastic kernel regularisation improves generalisation
-  in deep kernel machines, section 3.3.
+  methods. Milsom et al. 2024, Stochastic kernel regularisation improves generalisation
+  in deep kernel machines.
 """
 
 from __future__ import annotations

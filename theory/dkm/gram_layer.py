@@ -14,8 +14,8 @@ become ill-conditioned. Stochastic kernel regularisation (SKR) and the Taylor KL
 
 References:
   Yang et al. 2023, A theory of representation learning gives a deep generalisation of kernel
-  methods, section 4. Milsom et al. 2024, Stochastic kernel regularisation improves generalisation
-  in deep kernel machines, section 3.
+  methods. Milsom et al. 2024, Stochastic kernel regularisation improves generalisation
+  in deep kernel machines.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def residual(*branches: Layer) -> Layer:
     Args:
       branches: at least two, whose results have the same shapes.
 
-    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines, section 4.
+    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines.
     """
     _check("residual", branches)
 

@@ -6,7 +6,7 @@ For a minibatch of n of N training examples,
 
 References:
   Yang et al. 2023, A theory of representation learning gives a deep generalisation of kernel
-  methods, section 4.
+  methods.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def norm(
     Raises:
       ValueError: another word.
 
-    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines, section 4.
+    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines.
     """
     for name, value, accepted in (("inducing", inducing, INDUCING), ("others", others, OTHERS)):
         if value not in accepted:

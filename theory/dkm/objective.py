@@ -113,7 +113,7 @@ def objective(
       Diverged: a K or G that is not positive definite, where the inputs are known.
 
     Reference: Yang et al. 2023, A theory of representation learning gives a deep generalisation of
-    kernel methods, equations 8 to 10.
+    kernel methods.
     """
     if isinstance(grams, jax.Array | np.ndarray) and grams.ndim != 3:
         raise ValueError(f"grams must be a sequence of matrices, got an array {grams.shape}")

@@ -9,7 +9,7 @@ with K_ii = L L^T, which leaves the objective as it is and conditions the search
 
 References:
   Yang et al. 2023, A theory of representation learning gives a deep generalisation of kernel
-  methods, section 4. Hensman et al. 2015, Scalable variational Gaussian process classification.
+  methods. Hensman et al. 2015, Scalable variational Gaussian process classification.
 """
 
 from __future__ import annotations

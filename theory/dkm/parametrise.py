@@ -8,7 +8,7 @@ it. They know the scale of the objective: numbers are divided by sqrt(1 + nu_l),
 KL's curvature at the origin is at most 2 for any nu_l.
 
 Reference: Yang et al. 2023, A theory of representation learning gives a deep generalisation of
-kernel methods, appendix on optimisation.
+kernel methods.
 """
 
 from __future__ import annotations

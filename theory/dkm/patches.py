@@ -39,7 +39,7 @@ def patches(
     Raises:
       ValueError: an argument that is none of these; when it is initialised, inputs of another rank.
 
-    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines, section 4.
+    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines.
     """
     strides = as_strides(stride)
     check_padding(padding)

@@ -24,7 +24,7 @@ def global_pool(*, jitter: float | tuple[float, float] | Jitter = DEFAULT) -> La
     Raises:
       ValueError: when it meets a `Gram` without places.
 
-    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines, appendix.
+    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines.
     """
     made = as_jitter(jitter)
 

@@ -74,7 +74,7 @@ def posterior(
       ValueError: as `objective`, and shapes of G0_cross or G0_test that do not agree.
 
     Reference: Yang et al. 2023, A theory of representation learning gives a deep generalisation of
-    kernel methods, equations 20 and 21.
+    kernel methods.
     """
     machine = machine_of(
         G0, Y, len(grams), kernel=kernel, nu=0.0, noise_variance=noise_variance, jitter=jitter

@@ -58,7 +58,7 @@ def resnet(
     Raises:
       ValueError: no stages, or another number of blocks than of stages.
 
-    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines, section 5.
+    Reference: Milsom, Anson, Aitchison 2024, Convolutional deep kernel machines.
     """
     each = [blocks] * len(counts) if isinstance(blocks, int) else list(blocks)
     if not counts or len(each) != len(counts) or min(each) < 0:

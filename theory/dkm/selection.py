@@ -42,7 +42,7 @@ def spread_out(key: Array, G: Float[Array, "n n"], count: int) -> Int[Array, "co
         weight = jnp.where(free, left + jnp.finfo(G.dtype).eps, 0)
         at = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(weight))
         factor, left = eliminate(factor, jnp.maximum(left, jnp.finfo(G.dtype).eps), K[at], at, i)
-        return factor, left, free.at[at].set(False), chosen.at[i].set(at)
+        return factor, left, free.at[at].set(False), chosen.at[i].set(at.astype(chosen.dtype))
 
     factor = jnp.zeros((n, count), G.dtype)
     chosen = jnp.zeros(count, jnp.int32)

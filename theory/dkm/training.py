@@ -21,6 +21,7 @@ from theory.dkm.layer import whole
 from theory.dkm.model import Model, Terms, terms
 
 Step = Callable[["State", Array, Array], tuple["State", Terms]]
+Run = tuple["State", list[tuple[Array, Array]]]  # a state, and the batches since
 
 
 class State(NamedTuple):
@@ -102,7 +103,7 @@ def train(
 
     Args:
       model: the model, to say where it failed.
-      step: of `make_step`, jitted.
+      step: of `make_step`, jitted; it must not donate the state, of which earlier ones are kept.
       state: where to go on from.
       batches: (x, y) pairs; how long this runs.
       check_every: steps between two looks at the state. A look waits for the device.
@@ -110,38 +111,59 @@ def train(
 
     Raises:
       Diverged: the objective or its gradient was not finite: with the layer, its condition number,
-        the step, and the last good state, thawed; None where the start was not finite.
+        the step, and the last good state: of finite objective on the batch that led to it. It is
+        None where the start was not finite.
     """
     whole("check_every", check_every)
-    seen: list[tuple[Array, Array]] = []
-    done, parts = int(state.step), None
+    runs: list[Run] = [(state, [])]  # since the last look, and before it
+    parts = None
     for x, y in batches:
         state, parts = step(state, x, y)
-        seen.append((x, y))
-        if len(seen) == check_every:
-            done = _look(model, state, seen, done)
-            seen = []
+        runs[-1][1].append((x, y))
+        if len(runs[-1][1]) == check_every:
+            _look(model, step, state, runs)
             if on_step is not None:
-                on_step(done, parts)
-    if seen and parts is not None:
-        done = _look(model, state, seen, done)
+                on_step(int(state.step), parts)
+            runs = [runs[-1], (state, [])]
+    if runs[-1][1] and parts is not None:
+        _look(model, step, state, runs)
         if on_step is not None:
-            on_step(done, parts)
+            on_step(int(state.step), parts)
     return state
 
 
-def _look(model: Model, state: State, seen: list[tuple[Array, Array]], done: int) -> int:
-    """The steps done.
-
-    Raises:
-      Diverged: the state is frozen.
-    """
-    now = int(state.step)
+def _look(model: Model, step: Step, state: State, runs: list[Run]) -> None:
+    """Raise Diverged where the state is frozen."""
     if not bool(state.frozen):
-        return now
-    x, _ = seen[now - done]  # the batch after the last good step
+        return
+    now = int(state.step)
+    batches = [batch for _, run in runs for batch in run]
+    good, bad = batches[: now - int(runs[0][0].step)], batches[now - int(runs[0][0].step)]
     _, own = jax.random.split(state.key)
     ours, _ = jax.random.split(own)
-    worst = worst_layer(model.network, state.params["network"], x, ours)
-    sound = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params))
-    raise Diverged(worst.layer, worst.condition_number, now, thawed(state) if sound else None)
+    worst = worst_layer(model.network, state.params["network"], bad[0], ours)
+    raise Diverged(
+        worst.layer, worst.condition_number, now, _last_good(step, state, runs[0][0], good)
+    )
+
+
+def _last_good(
+    step: Step, state: State, base: State, good: list[tuple[Array, Array]]
+) -> State | None:
+    """The frozen state, thawed, where its batch was at fault; else the one before, made again.
+
+    Args:
+      step: the step function.
+      state: frozen.
+      base: an earlier state.
+      good: the batches from `base` to `state`.
+    """
+    if not good:
+        sound = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params))
+        return thawed(state) if sound else None
+    again, _ = step(thawed(state), *good[-1])
+    if not bool(again.frozen):
+        return thawed(state)
+    for batch in good[:-1]:
+        base, _ = step(base, *batch)
+    return base

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 
 from farwide.plotting import style
 
-COLOURS = (style.ACCENT, "#c2571a", "#3f7d4e", "#7b4a8e")
-MARKERS = ("o", "s", "D", "^")
+COLOURS = (style.ACCENT, "#c2571a", "#3f7d4e", "#7b4a8e", "#b08a00", "#1f8a8a")
+MARKERS = ("o", "s", "D", "^", "v", "P")
 GAP = 1.3  # decades between the finite prices and inf, and 0
 PLAIN = range(-2, 3)  # powers of ten that are written out
 
@@ -162,23 +162,21 @@ def _price_axis(ax: Axes, prices: np.ndarray) -> None:
     if (prices == 0).any():
         ticks.append((ends[1], "0\nfree"))
     ax.set_xticks([x for x, _ in ticks], [text for _, text in ticks])
-    ax.set_xlim(ends[0] - 0.5, ends[1] + 0.5)
+    top, free = bool(np.isinf(prices).any()), bool((prices == 0).any())
+    low, high = ends[0] + (0 if top else GAP) - 0.5, ends[1] - (0 if free else GAP) + 0.5
+    ax.set_xlim(low, high)
     ax.grid(visible=False, axis="x")
-    broken = [(ends[0], 0.5, np.isinf(prices).any()), (ends[1], -0.5, (prices == 0).any())]
     stroke: dict[str, Any] = {
         "marker": [(-1, -2), (1, 2)], "ms": 7, "ls": "none", "mew": 0.9, "mec": "#9aa1a9",
     }  # fmt: skip
-    for end, side, there in broken:
+    foot: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+    half = 0.008 * (high - low)
+    for end, side, there in ((ends[0], 0.5, top), (ends[1], -0.5, free)):
         if there:
-            x = end + side * GAP
-            ax.plot(
-                [x - 0.07, x + 0.07], [0, 0], transform=ax.get_xaxis_transform(), clip_on=False,
-                color="white", lw=2.5, zorder=5, solid_capstyle="butt",
-            )  # fmt: skip
-            ax.plot(
-                [x - 0.07, x + 0.07], [0, 0], transform=ax.get_xaxis_transform(), clip_on=False,
-                zorder=6, **stroke,
-            )  # fmt: skip
+            place = end + side * GAP
+            sides = [place - half, place + half]
+            ax.plot(sides, [0, 0], color="white", lw=2.5, solid_capstyle="butt", zorder=5, **foot)
+            ax.plot(sides, [0, 0], zorder=6, **foot, **stroke)
     ax.set_xlabel("price of representation learning ν")
 
 
