@@ -8,7 +8,7 @@ Time: about 2 minutes on 2 CPU cores, `--quick` 30 seconds.
 Expected result: OUT/<device>/dkm_step.json (dkm_step_quick.json), the milliseconds of a step of
     each form: KL exact or Taylor, absolute or relative parameters, SKR, float64 and float32.
 
-All forms take turns within a round. Where the time goes (float64, absolute, of about 16 ms): 4.5 ms
+All forms take turns within a round. Where the time goes (float64, absolute, of about 17 ms): 4.5 ms
 the random numbers of the likelihood, half of which is the generator (drawn in float32, in pairs of
 opposite sign; in float64 and unpaired they took 13.6 ms), 8 ms the three Gram layers, the rest the
 kernels, norms and the output layer.
