@@ -32,6 +32,7 @@ from theory.dkm.divergence import Form, kl_of_factors, taylor_kl
 from theory.dkm.gram import Gram, through
 from theory.dkm.jitter import DEFAULT, Jitter, as_jitter
 from theory.dkm.layer import Layer, leaf, zero
+from theory.dkm.triangular import coordinates, lower
 
 
 class Skr(NamedTuple):
@@ -93,13 +94,13 @@ def gram(
         return packed(jnp.linalg.cholesky(made.add(value.ii)))
 
     def apply(params, value: Gram, key, train):
-        if not learned and skr is None:
-            return Gram(made.add(value.ii), value.ti, value.t), zero(value)
         K = made.add(value.ii)
+        if not learned and skr is None:
+            return Gram(K, value.ti, value.t), zero(value)
         L = V = jnp.linalg.cholesky(K)
         price = zero(value)
         if learned and relative:
-            T = _triangular(params)
+            T = lower(params)
             V = jnp.matmul(L, T, precision="highest")
             if nu > 0 and kl == "exact":
                 price = ((T**2).sum() - len(T)) / 2 - jnp.diagonal(params).sum()
@@ -116,17 +117,12 @@ def gram(
 
 def root(params: Float[Array, "p p"]) -> Float[Array, "p p"]:
     """V, the lower Cholesky factor of the G that absolute parameters stand for."""
-    return _triangular(params) / math.sqrt(len(params))
+    return lower(params) / math.sqrt(len(params))
 
 
 def packed(V: Float[Array, "p p"]) -> Float[Array, "p p"]:
     """The absolute parameters whose `root` is V, lower triangular with a positive diagonal."""
-    scaled = V * math.sqrt(len(V))
-    return jnp.tril(scaled, -1) + jnp.diag(jnp.log(jnp.diagonal(scaled)))
-
-
-def _triangular(params: Array) -> Array:
-    return jnp.tril(params, -1) + jnp.diag(jnp.exp(jnp.diagonal(params)))
+    return coordinates(V * math.sqrt(len(V)))
 
 
 def _regularised(V: Array, skr: Skr | None, key: Array | None, train: bool) -> Array:

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from theory.dkm.gram import Gram, half_solved
 from theory.dkm.jitter import DEFAULT, Jitter, as_jitter
 from theory.dkm.layer import Layer, leaf, whole
+from theory.dkm.triangular import coordinates, lower
 from theory.predict.once import is_traced
 
 
@@ -68,7 +69,7 @@ def output(outputs: int, *, jitter: float | tuple[float, float] | Jitter = DEFAU
     def apply(params, value: Gram, key, train):
         X = half_solved(value.ti, jnp.linalg.cholesky(made.add(value.ii)))
         diagonal = jnp.diagonal(params["root"])
-        S = jnp.tril(params["root"], -1) + jnp.diag(jnp.exp(diagonal))
+        S = lower(params["root"])
         mean = jnp.matmul(X, params["mean"], precision="highest")
         spread = jnp.matmul(X, S, precision="highest")
         variance = value.t - (X**2).sum(-1) + (spread**2).sum(-1)
@@ -108,4 +109,4 @@ def gaussian_optimum(
     factor = cho_factor(precision, lower=True)
     S = jnp.linalg.cholesky(cho_solve(factor, eye))
     mean = cho_solve(factor, jnp.matmul(X.T, y, precision="highest")) / noise_variance
-    return {"mean": mean, "root": jnp.tril(S, -1) + jnp.diag(jnp.log(jnp.diagonal(S)))}
+    return {"mean": mean, "root": coordinates(S)}

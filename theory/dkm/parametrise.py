@@ -22,6 +22,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 
 from theory.dkm.objective import Machine, Objective, log_likelihood
+from theory.dkm.triangular import coordinates, lower
 
 Learned = tuple[bool, ...]
 
@@ -51,8 +52,7 @@ def unpack(
             nu, entries = machine.nu[layer - 1], size * (size + 1) // 2
             V = _triangle(flat[at : at + entries] / jnp.sqrt(1 + nu), size)
             v = jnp.diagonal(V)
-            T = jnp.tril(V, -1) + jnp.diag(jnp.exp(v))
-            root = jnp.matmul(jnp.linalg.cholesky(G), T, precision="highest")
+            root = jnp.matmul(jnp.linalg.cholesky(G), lower(V), precision="highest")
             G = jnp.matmul(root, root.T, precision="highest")
             # expm1: without it the KL of a T near I is lost to cancellation, as at large nu
             kl = ((jnp.tril(V, -1) ** 2).sum() + (jnp.expm1(2 * v) - 2 * v).sum()) / 2
@@ -76,7 +76,7 @@ def pack(machine: Machine, grams: Sequence[Array], learned: Learned) -> Float[Ar
         G = after if free else K
         if free:
             T = solve_triangular(jnp.linalg.cholesky(K), jnp.linalg.cholesky(after), lower=True)
-            V = jnp.tril(T, -1) + jnp.diag(jnp.log(jnp.diagonal(T)))
+            V = coordinates(T)
             parts.append(V[np.tril_indices(len(V))] * jnp.sqrt(1 + machine.nu[layer - 1]))
     return jnp.concatenate(parts)
 
