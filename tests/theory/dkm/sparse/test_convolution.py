@@ -9,7 +9,7 @@ import pytest
 
 from tests.numerics import relative_max
 from tests.theory.dkm.sparse import oracle
-from tests.theory.dkm.sparse.quick import jit
+from tests.theory.dkm.sparse.quick import agree, jit
 from theory import dkm, stax
 
 KEY = jax.random.key(0)
@@ -19,11 +19,6 @@ KEY = jax.random.key(0)
 def _double():
     with jax.enable_x64(True):
         yield
-
-
-def agree(actual, expected, tolerance=1e-10):
-    for got, wanted in zip(actual, expected, strict=True):
-        assert relative_max(got, wanted) < tolerance
 
 
 def images(n=2, height=4, width=4, channels=2, seed=0):

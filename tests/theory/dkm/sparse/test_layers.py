@@ -12,7 +12,7 @@ import pytest
 
 from tests.numerics import relative_l2, relative_max
 from tests.theory.dkm.sparse import oracle
-from tests.theory.dkm.sparse.quick import jit
+from tests.theory.dkm.sparse.quick import agree, jit
 from theory import dkm
 from theory.dkm.gram import through
 from theory.dkm.gram_layer import packed, root
@@ -27,11 +27,6 @@ P = 6
 def _double():
     with jax.enable_x64(True):
         yield
-
-
-def agree(actual, expected, tolerance=1e-10):
-    for got, wanted in zip(actual, expected, strict=True):
-        assert relative_max(got, wanted) < tolerance
 
 
 def test_inputs():
