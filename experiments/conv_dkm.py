@@ -97,6 +97,7 @@ PRESETS = {
         seeds=1, exact=(("pooled", 60, 60),),
     ),
     "demo": DEMO,
+    "wide": replace(DEMO, counts=(512, 128), prices=(INF, 100.0, 1.0), exact=DEMO.exact[1:]),
     "cpu": replace(DEMO, train=60_000, counts=(512, 512), steps=6000),
 }  # fmt: skip
 
@@ -105,7 +106,7 @@ PRESETS = {
 class Arguments:
     """Convolutional deep kernel machines against their NNGP."""
 
-    preset: Literal["smoke", "demo", "cpu"] = "demo"
+    preset: Literal["smoke", "demo", "wide", "cpu"] = "demo"
     data: Literal["fashion-mnist", "cifar-10"] = "fashion-mnist"
     folder: Path | None = None
     """Where CIFAR-10 lies (binary version)."""

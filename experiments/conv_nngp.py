@@ -18,7 +18,7 @@ from farwide.calibration import log_probabilities, scores
 from theory import stax
 
 Readout = Literal["pooled", "flattened"]
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # times the mean variance of the training images
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # times the mean variance of the training images
 SCALES = (-7.0, 5.0)  # natural log of the factor of the prior's variance
 
 
