@@ -19,7 +19,6 @@ share the machine OPENBLAS_NUM_THREADS=1 keeps its idle threads from slowing sma
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -365,14 +364,12 @@ def run(arguments: Arguments, console: Console) -> Path:
     job = PRESETS[arguments.preset]
     data = images(arguments)
     with lock_directory(folder):
-        written = asdict(job) | {"prices": [f"{nu:g}" for nu in job.prices]}
-        written = json.loads(json.dumps(written))  # tuples become lists, as in the file
         description = {
             "schema": 1,
             "question": (__doc__ or "").splitlines()[0],
             "preset": arguments.preset,
             "data": data.name,
-            "job": written,
+            "job": asdict(job) | {"prices": [f"{nu:g}" for nu in job.prices]},
         }
         claim(folder / "job.json", description, "another job", "give this one another --name")
         found = sweep(job, data, folder, console)

@@ -155,7 +155,7 @@ def run(arguments: Arguments, console: Console) -> Path:
             "question": (__doc__ or "").splitlines()[0],
             "preset": arguments.preset,
             "seed": arguments.seed,
-            "size": asdict(size) | {"widths": list(size.widths)},
+            "size": asdict(size),
         }
         claim(folder / "job.json", description, "another job", "give this one another --name")
         machine = limit(data)

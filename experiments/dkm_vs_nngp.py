@@ -253,13 +253,12 @@ def run(arguments: Arguments, console: Console) -> Path:
     folder = arguments.out / (arguments.name or f"dkm_vs_nngp-{arguments.preset}")
     size = PRESETS[arguments.preset]
     with lock_directory(folder):
-        plain = asdict(size) | {"nus": [f"{nu:g}" for nu in size.nus], "sparse": list(size.sparse)}
         description = {
             "schema": 1,
             "question": (__doc__ or "").splitlines()[0],
             "preset": arguments.preset,
             "seed": arguments.seed,
-            "size": plain,
+            "size": asdict(size) | {"nus": [f"{nu:g}" for nu in size.nus]},
         }
         claim(folder / "job.json", description, "another job", "give this one another --name")
         cells = [(task, nu) for task in tasks(size) for nu in size.nus]

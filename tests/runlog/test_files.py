@@ -16,6 +16,7 @@ from farwide.runlog import (
     lock_directory,
     write_json,
 )
+from farwide.runlog.files import claim
 
 
 def test_numpy_values_paths_and_infinities_become_json(tmp_path):
@@ -24,6 +25,18 @@ def test_numpy_values_paths_and_infinities_become_json(tmp_path):
     assert json.loads(path.read_text()) == {
         "a": 0.5, "b": [0, 1, 2], "c": "x", "d": None, "e": 1,
     }  # fmt: skip
+
+
+def test_a_folder_is_claimed_again_by_what_its_file_holds(tmp_path):
+    path = tmp_path / "run" / "job.json"
+    wanted = {"widths": (1, 2), "rates": ((0.1, None),), "of": np.int64(3)}
+    for _ in range(2):  # writes, then compares
+        claim(path, wanted, "another job", "go elsewhere")
+    with pytest.raises(
+        LogError, match=r"holds another job \(different: of, widths\); go elsewhere"
+    ):
+        claim(path, wanted | {"widths": (1,), "of": 4}, "another job", "go elsewhere")
+    assert json.loads(path.read_text())["widths"] == [1, 2]
 
 
 @pytest.mark.parametrize("function", ["replace", "fsync"])

@@ -114,13 +114,15 @@ def write_json(path: str | Path, obj: Any) -> None:
 def claim(path: Path, wanted: Mapping[str, Any], holder: str, advice: str) -> None:
     """Write a description where there is none; where there is one, it must say the same.
 
+    They are compared as a file holds them: a tuple is a list there.
+
     Raises LogError, "PATH: this folder holds HOLDER (different: keys); ADVICE", when it does not.
     """
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, wanted)
         return
-    found = read_json(path)
+    found, wanted = read_json(path), _plain(wanted)
     different = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
     if different:
         listed = ", ".join(different)
