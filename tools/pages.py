@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
 
 
 def provenance(path: Path, result: dict[str, Any]) -> str:
@@ -23,11 +22,12 @@ def provenance(path: Path, result: dict[str, Any]) -> str:
     )
 
 
-def write_between(page: Path, text: str) -> None:
-    """Replace what lies between the markers of a page."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+def write_between(page: Path, text: str, name: str = "figures") -> None:
+    """Replace what lies between <!-- NAME:begin --> and <!-- NAME:end --> of a page."""
+    first, last = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, begin, rest = page.read_text(encoding="utf-8").partition(first)
+    _, end, after = rest.partition(last)
     if not (begin and end):
-        raise SystemExit(f"{page} has no {BEGIN} ... {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+        raise SystemExit(f"{page} has no {first} ... {last}")
+    page.write_text(f"{before}{first}\n\n{text}\n{last}{after}", encoding="utf-8")
     print("wrote", page)

@@ -2,8 +2,8 @@
 
     python tools/publish_conv_dkm.py [runs/conv_dkm-demo]
 
-Writes docs/deep_kernel_machines/conv_dkm.png and conv_dkm.json, and replaces what stands between
-`<!-- figures:begin -->` and `<!-- figures:end -->` of the page.
+Writes docs/deep_kernel_machines/conv_dkm-PRESET.png and .json, and replaces what stands between
+`<!-- conv_dkm-PRESET:begin -->` and `<!-- conv_dkm-PRESET:end -->` of the page.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def made(found: dict[str, Any]) -> str:
     hours = sum(each["seconds"] for each in found["fits"]) / 3600
     counts = " and ".join(map(str, job["counts"]))
     return (
-        f"`python -m experiments.conv_dkm --preset {found['preset']}`: {job['train']} training and "
+        f"`python -m experiments.conv_dkm --preset {found['preset']}` ([numbers]"
+        f"({PAGE.stem}/conv_dkm-{found['preset']}.json)): {job['train']} training and "
         f"{job['test']} test images, {counts} inducing points, patches of {job['size']} x "
         f"{job['size']}, {job['steps']} steps of {job['batch']} images, learning rates "
         f"{rates['inf']:g} (NNGP) and {learned:g}, {job['seeds']} seeds; means and standard errors "
@@ -66,10 +67,11 @@ def main(argv: list[str]) -> None:
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     target = PAGE.with_suffix("")
     target.mkdir(exist_ok=True)
-    shutil.copyfile(folder / "nu_sweep.png", target / "conv_dkm.png")
-    shutil.copyfile(folder / "results.json", target / "conv_dkm.json")
-    picture = "![Test accuracy and log likelihood against nu](deep_kernel_machines/conv_dkm.png)"
-    write_between(PAGE, "\n".join([made(found), "", *table(found), "", picture, ""]))
+    name = f"conv_dkm-{found['preset']}"
+    shutil.copyfile(folder / "nu_sweep.png", target / f"{name}.png")
+    shutil.copyfile(folder / "results.json", target / f"{name}.json")
+    picture = f"![Test accuracy and log likelihood against nu]({target.name}/{name}.png)"
+    write_between(PAGE, "\n".join([made(found), "", *table(found), "", picture, ""]), name)
 
 
 if __name__ == "__main__":
