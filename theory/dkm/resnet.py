@@ -47,7 +47,7 @@ def resnet(
       blocks: residual blocks of each stage, a number or one per stage.
       nu: of every Gram layer; inf is the NNGP.
       kernel: of every block.
-      first_stride: of the patches.
+      first_size, first_stride: side and stride of the patches.
       inducing: where the inducing patches start, as `dkm.patches`.
       kl: "taylor" or "exact".
       skr: stochastic kernel regularisation, or None.
