@@ -6,9 +6,10 @@ moving a Gram matrix from where its inputs put it. On images, how much test accu
 Command: `python -m experiments.conv_dkm --preset demo`
     `python -m experiments.conv_dkm --preset demo --data cifar-10 --folder FOLDER`
 Time: preset demo (3 seeds, 6 prices) 28 minutes of fits on 2 CPU cores, of which other jobs took a
-    part, and 25 of exact kernels; smoke 1 minute; cpu (512 inducing patches) not measured.
+    part, and 25 of exact kernels; wide (512 inducing patches, 3 prices) 80 in all, 4 to 8 a fit;
+    smoke 1 minute; cpu (all images, 512 inducing points a layer) not measured.
 Expected result: runs/conv_dkm-demo with a table (results.json) and nu_sweep.png. Test accuracy on
-    Fashion-MNIST 75.2% by the NNGP, 80.9% at nu = 100, 86.1% at nu = 1, each to 0.3.
+    Fashion-MNIST 75.2% by the NNGP, 80.9% at nu = 100, 86.1% at nu = 1, each to 0.3; wide the same.
 
 Every arm has the same network, steps, starts (inducing patches, readout by least squares) and
 learned inducing patches and mixtures; nu = inf is the NNGP. The learning rate is chosen for nu =
