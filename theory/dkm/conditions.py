@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from theory.dkm.failure import condition_number
 from theory.dkm.gram import Gram
 from theory.dkm.layer import Layer, run
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Seen:
+    """A leaf that ran.
+
+    Attributes:
+      layer: its place and name.
+      ii: of the `Gram` it was given; None where it was given something else.
+      finite: whether what it gave is.
+    """
+
+    layer: str = field(metadata={"static": True})
+    ii: Array | None
+    finite: Array
 
 
 class Condition(NamedTuple):
@@ -40,14 +59,25 @@ def conditions(
       key: for SKR, in training.
       train: whether noise is drawn.
     """
-    found: list[Condition] = []
+    found = []
+    for each in _seen(network, params, jnp.asarray(x), key, train):
+        if each.ii is not None:
+            number = condition_number(each.ii)
+            found.append(Condition(each.layer, number, bool(each.finite)))
+        elif not each.finite:
+            found.append(Condition(each.layer, float("nan"), False))
+    return found
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _seen(network: Layer, params: Any, x: Array, key: Array | None, train: bool) -> list[_Seen]:
+    """Every leaf of the network; compiled whole, for one operation after another takes longer."""
+    found: list[_Seen] = []
 
     def visit(path, layer, before, after):
-        finite = all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(after))
-        if isinstance(before, Gram):
-            found.append(Condition(path, condition_number(before.ii), finite))
-        elif not finite:
-            found.append(Condition(path, float("nan"), finite))
+        finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(after)]
+        ii = before.ii if isinstance(before, Gram) else None
+        found.append(_Seen(path, ii, jnp.stack(finite).all()))
 
     run(network, params, x, key, train, visit)
     return found
