@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from tests.theory.dkm import oracle_kernels
+from tests.theory.dkm.oracle_kernels import of_gram
 
-def _pairs(G):
-    d = np.diag(G)
-    scale = np.sqrt(np.outer(d, d))
-    cosine = np.clip(G / scale, -1, 1)
-    np.fill_diagonal(cosine, 1.0)
-    return d, scale, cosine
-
-
-def relu(G):
-    _, scale, cosine = _pairs(G)
-    angle = np.arccos(cosine)
-    return scale * (np.sin(angle) + (np.pi - angle) * cosine) / np.pi
-
-
-def squared_exponential(G):
-    d = np.diag(G)
-    return np.exp(-(d[:, None] / 2 + d / 2 - G))
-
-
-def normalized_gaussian(G):
-    _, scale, cosine = _pairs(G)
-    return scale * np.exp(cosine - 1)
-
-
-def heaviside(G):
-    _, scale, cosine = _pairs(G)
-    return scale * (1 - np.arccos(cosine) / np.pi)
-
-
-def linear(G):
-    return G
-
-
-KERNELS = {
-    "relu": relu,
-    "squared_exponential": squared_exponential,
-    "normalized_gaussian": normalized_gaussian,
-    "heaviside": heaviside,
-    "linear": linear,
-}
+KERNELS = {name: partial(of_gram, f) for name, f in oracle_kernels.KERNELS.items()}
+relu, squared_exponential, linear = (
+    KERNELS[name] for name in ("relu", "squared_exponential", "linear")
+)
 
 
 def kl(G, K):

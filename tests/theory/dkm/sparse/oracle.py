@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 
+from tests.theory.dkm.oracle_kernels import KERNELS, of_gram
+
 
 def covariances(points, batch, seed=0, features=None):
     """A triple that features really have, well conditioned: (points, points), (*batch, points)."""
@@ -33,50 +35,10 @@ def jittered(K, jitter):
     return K + np.diag(relative * np.diag(K) + absolute)
 
 
-# Kernels of (covariance, variance, variance).
-
-
-def relu(c, v, w):
-    s = np.sqrt(v * w)
-    cosine = np.clip(c / s, -1, 1)
-    angle = np.arccos(cosine)
-    return (np.sqrt(s**2 - (s * cosine) ** 2) + (np.pi - angle) * c) / np.pi
-
-
-def squared_exponential(c, v, w):
-    return np.exp(-(v / 2 + w / 2 - c))
-
-
-def normalized_gaussian(c, v, w):
-    s = np.sqrt(v * w)
-    return s * np.exp(c / s - 1)
-
-
-def heaviside(c, v, w):
-    s = np.sqrt(v * w)
-    return s * (1 - np.arccos(np.clip(c / s, -1, 1)) / np.pi)
-
-
-def linear(c, v, w):
-    return c
-
-
-KERNELS = {
-    "relu": relu,
-    "squared_exponential": squared_exponential,
-    "normalized_gaussian": normalized_gaussian,
-    "heaviside": heaviside,
-    "linear": linear,
-}
-
-
 def kernel(name, triple, weight=1.0, bias=0.0):
     ii, ti, t = triple
     f, v = KERNELS[name], np.diag(ii)
-    # cosines of points with themselves are 1, whatever rounding makes of them
-    inducing = f(ii, v[:, None], v[None])
-    np.fill_diagonal(inducing, f(v, v, v))
-    out = inducing, f(ti, t[..., None], v), f(t, t, t)
+    out = of_gram(f, ii), f(ti, t[..., None], v), f(t, t, t)
     return tuple(weight * part + bias for part in out)
 
 
