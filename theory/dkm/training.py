@@ -136,15 +136,14 @@ def _look(model: Model, step: Step, state: State, runs: list[Run]) -> None:
     """Raise Diverged where the state is frozen."""
     if not bool(state.frozen):
         return
-    now = int(state.step)
+    base, now = runs[0][0], int(state.step)
     batches = [batch for _, run in runs for batch in run]
-    good, bad = batches[: now - int(runs[0][0].step)], batches[now - int(runs[0][0].step)]
+    done = now - int(base.step)
     _, own = jax.random.split(state.key)
     ours, _ = jax.random.split(own)
-    worst = worst_layer(model.network, state.params["network"], bad[0], ours)
-    raise Diverged(
-        worst.layer, worst.condition_number, now, _last_good(step, state, runs[0][0], good)
-    )
+    worst = worst_layer(model.network, state.params["network"], batches[done][0], ours)
+    good = _last_good(step, state, base, batches[:done])
+    raise Diverged(worst.layer, worst.condition_number, now, good)
 
 
 def _last_good(
