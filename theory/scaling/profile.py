@@ -20,25 +20,27 @@ its own q, for any aim. Aims are moved until the two sides reach the threshold.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from theory.scaling import descent
 from theory.scaling.covariance import Spread
 from theory.scaling.form import Form
 from theory.scaling.general import Pull, Pulled
-from theory.scaling.losses import Shape
+from theory.scaling.losses import Loss, Shape, objective
 from theory.scaling.precision import float64_on_host
-from theory.scaling.problem import Problem
+from theory.scaling.problem import Problem, linearize
 from theory.scaling.quantities import Quantities
 
 STIFF = 20.0  # of the pull, over the curvature of the profile
 ROUNDS = 40
 CLOSE = 2e-3  # of the root of F over its threshold, at which a side is found
+UNKNOWN = 50.0  # standard error of a logarithm or exponent of which the data say nothing
 FARTHEST = 1e3  # standard errors, or
 FARTHEST_LOG = 80.0  # in the quantity itself, whichever is more: beyond, there is no bound
 
@@ -59,23 +61,14 @@ def first_order(
         return np.asarray(value), np.asarray(slope)
 
 
-def _first_order_raw(quantities, theta, constants):
+@partial(jax.jit, static_argnums=0)
+def _first_order(quantities: Quantities, theta: Array, constants: Array) -> tuple[Array, Array]:
     return quantities(theta, constants), jax.jacfwd(quantities)(theta, constants)
 
 
-_first_order = jax.jit(_first_order_raw, static_argnums=0)
-
-
-@jax.jit
-def _nothing(x):
-    return x
-
-
-def _at(quantities, theta, constants):
+@partial(jax.jit, static_argnums=0)
+def _values(quantities: Quantities, theta: Array, constants: Array) -> Array:
     return jax.vmap(lambda t: quantities(t, constants))(theta)
-
-
-_values = jax.jit(_at, static_argnums=0)
 
 
 def intervals(
@@ -106,9 +99,10 @@ def intervals(
     index = np.arange(len(value)) if wanted is None else np.asarray(wanted)
     variance = np.einsum("qp,pr,qr->q", slope, spread.covariance, slope)[index]
     bare = np.einsum("qp,pr,qr->q", slope, spread.inverse, slope)[index]
-    ok = (variance > 0) & (bare > 0) & np.isfinite(value[index]) & np.isfinite(variance)
+    known = np.isfinite(value[index]) & np.isfinite(variance) & (variance < UNKNOWN**2)
+    ok = known & (variance > 0) & (bare > 0)
     low, high = np.full(len(index), -np.inf), np.full(len(index), np.inf)
-    still = np.isfinite(value[index]) & (variance == 0)  # held at an end, or exact data
+    still = known & (variance == 0)  # held at an end, or exact data
     low[still], high[still] = value[index][still], value[index][still]
     if not np.any(ok):
         return Sides(low, high)
@@ -136,12 +130,12 @@ def _walk(
     select = np.zeros((count, total))
     select[np.arange(count), which] = 1.0
     weights = np.broadcast_to(problem.weights, (count, problem.weights.size))
-    bottom = _objective(form, problem, shape, theta)
+    bottom = _objective(problem, shape, theta)
     at = np.repeat(theta[None], count, axis=0)
     far = np.maximum(FARTHEST * step, FARTHEST_LOG)
     inner, inner_root = np.zeros(count), np.zeros(count)  # distances below the threshold, and
     outer, outer_root = np.full(count, np.inf), np.full(count, np.inf)  # beyond it
-    distance = step * (1.0 + 1.0 / STIFF)
+    distance = step * (1.0 + 1.0 / STIFF)  # the pull falls short by about that share
     out = np.full(count, np.nan)
     live = np.ones(count, bool)
     reached = np.zeros(count)  # farthest distance of q itself
@@ -197,9 +191,6 @@ def _between(low: float, low_root: float, high: float, high_root: float) -> floa
     return low + float(np.clip(share, 0.03, 0.97)) * (high - low)
 
 
-def _objective(form: Form, problem: Problem, shape: Shape, theta: np.ndarray) -> float:
-    from theory.scaling.losses import Loss, objective
-    from theory.scaling.problem import linearize
-
+def _objective(problem: Problem, shape: Shape, theta: np.ndarray) -> float:
     residual = linearize(problem, theta)[0]
     return objective(residual, problem.weights, Loss("huber", float(shape.delta), float(shape.tau)))
