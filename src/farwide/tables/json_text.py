@@ -91,7 +91,8 @@ def _array(
         at = _skip(text, at + more)
     if text[at + 1 :].strip():
         line += text.count("\n", counted, _skip(text, at + 1))
-        reject(LogError(path, "invalid JSON: more text after the end of the array", line=line))
+        reason = "invalid JSON: text after the end of the array, which is not read"
+        reject(LogError(path, reason, line=line))
     return rows
 
 

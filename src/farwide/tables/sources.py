@@ -13,13 +13,14 @@ from farwide.runlog import LogError, read_runs
 from farwide.runlog.files import decode, read_bytes
 from farwide.runlog.reading import CONFIG, METRICS
 from farwide.tables import event_files, parquet, wandb_exports
+from farwide.tables.cells import shortened
 from farwide.tables.csv_text import CsvText, cut_short, read_csv_text
 from farwide.tables.json_text import dotted_names, lookup, read_json_rows
 from farwide.tables.mapping import FILE
 from farwide.tables.records import is_our_log, records_table
 from farwide.tables.runs import Parameters, runs_table
 from farwide.tables.source import ABSENT, Row, Source
-from farwide.tables.table import Rejections, Table
+from farwide.tables.table import Rejections, Removal, Table
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _GZIP = b"\x1f\x8b"
@@ -165,11 +166,18 @@ def _whole_rows(table: CsvText, path: Path, used: Collection[str], reject: Rejec
 
 def _wide_source(table: CsvText, path: Path) -> Source:
     """A chart exported from Weights & Biases: a row for each run and line."""
-    names, _ = wandb_exports.unfold_wide(table.names, [])
+    names, _, _ = wandb_exports.unfold_wide(table.names, [])
+    twice = next((name for name in table.names if name and table.names.count(name) > 1), None)
+    if twice is not None:
+        reason = f"the header has the column {shortened(twice)!r} twice: two runs of one name?"
+        raise LogError(path, reason, line=table.header_line)
 
     def rows(used: Collection[str], reject: Rejections) -> list[Row]:
         whole = len(_whole_rows(table, path, table.names, reject))
-        _, unfolded = wandb_exports.unfold_wide(table.names, table.rows[:whole])
+        _, unfolded, empty = wandb_exports.unfold_wide(table.names, table.rows[:whole])
+        if table.rows and not unfolded:
+            raise LogError(path, "no run has a value in any line", line=table.header_line)
+        reject.removed.extend(Removal(f"{path}:{line}", "no run has a value") for line in empty)
         return [Row(path, place, cells) for place, cells in unfolded]
 
     def look(cells: Any, column: str) -> Any:

@@ -39,8 +39,11 @@ def is_wide(names: Sequence[str]) -> bool:
 
 def unfold_wide(
     names: Sequence[str], rows: Sequence[tuple[int, list[str]]]
-) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
-    """A chart's export as (columns, rows), one row for each run and line that has a value."""
+) -> tuple[list[str], list[tuple[str, dict[str, str]]], list[int]]:
+    """A chart's export as (columns, rows, lines without any value).
+
+    One row for each line and run that has a value there.
+    """
     shared = [(i, name) for i, name in enumerate(names) if _SEPARATOR not in name]
     runs: dict[str, list[tuple[int, str]]] = {}
     for i, name in enumerate(names):
@@ -49,14 +52,17 @@ def unfold_wide(
             runs.setdefault(run, []).append((i, metric))
     columns = [name for _, name in shared] + [RUN]
     columns += dict.fromkeys(metric for metrics in runs.values() for _, metric in metrics)
-    unfolded = []
+    unfolded, empty = [], []
     for line, cells in rows:
+        before = len(unfolded)
         for run, metrics in runs.items():
             found = {metric: cells[i] for i, metric in metrics if cells[i].strip()}
             if found:
-                before = {name: cells[i] for i, name in shared}
-                unfolded.append((f"line {line}, run {run}", {**before, RUN: run, **found}))
-    return columns, unfolded
+                own = {name: cells[i] for i, name in shared}
+                unfolded.append((f"line {line}, run {run}", {**own, RUN: run, **found}))
+        if len(unfolded) == before:
+            empty.append(line)
+    return columns, unfolded, empty
 
 
 def with_histories(
