@@ -37,7 +37,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
              "final_val_loss", "final_validation_loss", "loss"),
     RUN: ("run", "run_name", "run_id", "name", "run.name", "run.id", "experiment", "exp_name"),
 }  # fmt: skip
-_STEPS = ("step", "_step", "Step", "global_step", "trainer/global_step", "iteration", "iter")
+_STEPS = ("step", "Step", "_step", "global_step", "trainer/global_step", "iteration", "iter")
 _PREFIXES = ("config", "summary", "history", "hparams", "metrics", "args")
 _FORMULAS = {"C": "6*N*D", "M": "D/N"}
 
@@ -59,6 +59,7 @@ class Columns:
         guess: bool = False,
     ) -> None:
         self.source = source
+        self._ours = {*required, *mapping}
         self.guessed: dict[str, str] = {}
         self._plain: dict[str, str] = {}  # our name -> column of the file
         self._formulas: dict[str, Formula] = {}
@@ -154,12 +155,13 @@ class Columns:
         except ValueError as error:
             if re.search(r"[*()+]", text):
                 raise self.error(f"{name}={text}: {error}") from None
-        if formula is None or (formula.names and not any(map(self._known, formula.names))):
+        known = formula is not None and (not formula.names or any(map(self._known, formula.names)))
+        if formula is None or not (known or re.search(r"[*()+]", text)):
             raise self.error(missing_column(name, text, self.source.names))
         self._formulas[name] = formula
 
     def _known(self, name: str) -> bool:
-        return name in self or self.source.has(name) or name in _ALIASES
+        return name in self._ours or name in self or self.source.has(name) or name in _ALIASES
 
     def _check_names(self, ours: str, formula: Formula, inside: tuple[str, ...]) -> None:
         """Every name of a formula must lead to a column of the file."""
@@ -236,13 +238,10 @@ def missing_column(name: str, column: str, present: Sequence[str]) -> str:
         guess = guess or lower.get(alias) or parts.get(alias)
     if name in _FORMULAS and not guess:
         guess = f"'{_FORMULAS[name]}'"
-    others = [other for other in guess_column(name, present) if other != guess]
-    nearest = ""
-    if guess and guess in present:
-        nearest = f" (nearest: {shorten(guess)})"
-        if others:
-            listed_others = ", ".join(map(shorten, [guess, *others]))
-            nearest = f" ({len(others) + 1} columns may be it: {listed_others})"
+    nearest = f" (nearest: {shorten(guess)})" if guess and guess in present else ""
+    if len(possible := guess_column(name, present)) > 1:
+        guess = possible[0]
+        nearest = f" ({len(possible)} columns may be it: {', '.join(map(shorten, possible))})"
     target = shorten(guess) if guess else "COLUMN"
     hint = f"; map it with --columns {name}={target if _plain_word(target) else repr(target)}"
     if present and all(_looks_like_number(other) for other in present):

@@ -156,8 +156,8 @@ def _csv_source(text: str, path: Path, reject: Rejections) -> Source:
 def _whole_rows(table: CsvText, path: Path, used: Collection[str], reject: Rejections) -> list[Row]:
     """The rows of a CSV file but for a last one that may be cut short."""
     kept = list(table.rows)
-    if not kept and not reject.skip_bad:
-        raise LogError(path, "has a header and no rows", line=1)
+    if not kept:
+        _say_empty(path, "has a header and no rows", reject)
     cut = cut_short(table, set(used))
     if cut is not None:
         reject(LogError(path, cut, line=kept.pop()[0]))
@@ -193,6 +193,8 @@ def _json_source(text: str, path: Path, suffix: str, reject: Rejections) -> Sour
     found = read_json_rows(text, path, suffix, reject)
     if path.name == wandb_exports.SUMMARY:
         found = [(place, wandb_exports.complete_summary(obj, path)) for place, obj in found]
+    if not found:
+        _say_empty(path, "holds no rows", reject)
     names = tuple(dict.fromkeys(name for _, obj in found for name in dotted_names(obj)))
     present = {*names, FILE}
 
@@ -200,13 +202,17 @@ def _json_source(text: str, path: Path, suffix: str, reject: Rejections) -> Sour
         return name in present or any(lookup(obj, name) is not ABSENT for _, obj in found)
 
     def rows(used: Collection[str], reject: Rejections) -> list[Row]:
-        if not found and not reject.skip_bad:
-            raise LogError(path, "holds no rows", line=1)
         return [
             Row(path, place, obj) for place, obj in wandb_exports.with_histories(found, used)
         ]  # fmt: skip
 
     return Source(path, names, rows, lookup, has, found[0][0] if found else 1)
+
+
+def _say_empty(path: Path, reason: str, reject: Rejections) -> None:
+    """Reject a file without rows, unless its rows are listed as bad already."""
+    if not any(removal.where.startswith(f"{path}:") for removal in reject.removed):
+        reject(LogError(path, reason, line=1))
 
 
 def _decompressed(raw: bytes, path: Path) -> bytes:
