@@ -109,6 +109,7 @@ def test_what_is_refused(tmp_path, case):
     assert len(str(caught.value)) < len(str(tmp_path)) + 300
 
 
+@pytest.mark.filterwarnings("ignore:.* repeat")
 @pytest.mark.parametrize("case", BAD)
 def test_skip_bad_removes_what_is_refused_and_says_so(tmp_path, case):
     content, line, reason = BAD[case]
