@@ -58,7 +58,12 @@ COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+SLOW = ("chinchilla_package_runs.csv", "gemstones_hot.jsonl", "gemstones_hot_100b.jsonl")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in COMMANDS]
+)
 def test_one_command_fits_each(capsys, name):
     options, points, said = COMMANDS[name]
     main(["fit", str(_path(name)), "--bootstrap", "0", *options])

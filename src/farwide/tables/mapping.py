@@ -15,7 +15,7 @@ from typing import Any
 
 from farwide.tables.cells import json_number, text_label, text_number
 from farwide.tables.formula import Formula, parse_formula
-from farwide.tables.source import ABSENT, Row, Source
+from farwide.tables.source import ABSENT, Row, Source, missing
 from farwide.tables.table import error_at
 
 RUN = "run"
@@ -40,6 +40,10 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 _STEPS = ("step", "Step", "_step", "global_step", "trainer/global_step", "iteration", "iter")
 _PREFIXES = ("config", "summary", "history", "hparams", "metrics", "args")
 _FORMULAS = {"C": "6*N*D", "M": "D/N"}
+
+
+class MissingCell(ValueError):
+    """A cell that a number is read from is absent, null or blank."""
 
 
 class Columns:
@@ -154,7 +158,7 @@ class Columns:
             formula = parse_formula(text)
         except ValueError as error:
             if re.search(r"[*()+]", text):
-                raise self.error(f"{name}={text}: {error}") from None
+                raise self.error(f"{name}={shorten(text)}: {error}") from None
         known = formula is not None and (not formula.names or any(map(self._known, formula.names)))
         if formula is None or not (known or re.search(r"[*()+]", text)):
             raise self.error(missing_column(name, text, self.source.names))
@@ -170,12 +174,12 @@ class Columns:
             if own and self.source.has(name):
                 continue
             if name in inside:
-                raise self.error(f"{ours}={self.text(ours)} needs {name} itself")
+                raise self.error(f"{ours}={shorten(self.text(ours))} needs {name} itself")
             if name in self._formulas:
                 self._check_names(ours, self._formulas[name], (*inside, name))
             elif name not in self and not self.source.has(name):
                 reason = missing_column(name, name, self.source.names)
-                raise self.error(f"{ours}={self.text(ours)}: {reason}")
+                raise self.error(f"{ours}={shorten(self.text(ours))}: {reason}")
 
     def _collect(self, name: str, found: set[str], inside: str | None) -> None:
         if name in self._formulas and name != inside:
@@ -196,10 +200,14 @@ class Columns:
     def _cell(self, row: Row, column: str, label: str, positive: bool) -> float:
         value = self._look(row, column)
         if value is ABSENT:
-            raise ValueError(self._missing_here(row, label, column))
-        if isinstance(value, str) and self.source.texts:
-            return text_number(label, value, positive=positive)
-        return json_number(label, value, positive=positive)
+            raise MissingCell(self._missing_here(row, label, column))
+        read = text_number if isinstance(value, str) and self.source.texts else json_number
+        try:
+            return read(label, value, positive=positive)
+        except ValueError as error:
+            if missing(value):
+                raise MissingCell(str(error)) from None
+            raise
 
     def _look(self, row: Row, column: str) -> Any:
         return str(row.path) if column == FILE else self.source.look(row.cells, column)
