@@ -87,6 +87,13 @@ def test_where_each_file_is_a_run(tmp_path):
     table = read_table(paths, columns={"run": "@file"}, rows="last")
     assert table.columns["run"].tolist() == [str(path) for path in paths]
     assert table.columns["D"].tolist() == [4, 4]
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "b.csv").rename(tmp_path / "deep" / "b.csv")
+    (tmp_path / "notes.txt").write_text("not a log\n")
+    folder = read_table(tmp_path, columns={"run": "@file"}, rows="last")
+    runs = [str(tmp_path / "a.csv"), str(tmp_path / "deep" / "b.csv")]
+    assert folder.columns["run"].tolist() == runs
+    assert folder.notes[0] == f"2 of the 3 files in {tmp_path} are logs, by their names"
 
 
 # Guesses
