@@ -96,6 +96,7 @@ def fit_summary(runs_fit: RunsFit, *, level: float = 0.95) -> dict[str, Any]:
         "level": level,
         "status": str(fit.status),
         "notes": list(fit.notes),
+        "reading": list(runs_fit.table.notes),
         "objective": {"name": objective_name(fit), "value": fit.objective},
         "loss": fit.loss,
         "delta": fit.delta,
