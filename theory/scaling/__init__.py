@@ -11,6 +11,7 @@ accepted in place of a name.
 
 from theory.scaling.api import fit
 from theory.scaling.compute_optimal import Frontier, frontier, frontier_interval
+from theory.scaling.design import Plan, next_runs
 from theory.scaling.form import Form, Term, forms
 from theory.scaling.result import Fit, Interval, Status
 
@@ -19,10 +20,12 @@ __all__ = [
     "Form",
     "Frontier",
     "Interval",
+    "Plan",
     "Status",
     "Term",
     "fit",
     "forms",
     "frontier",
     "frontier_interval",
+    "next_runs",
 ]
