@@ -1,0 +1,182 @@
+"""Loss along N at fixed budgets, and the best N at each budget."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from farwide.plotting.data import FLOPS_PER_PARAMETER_TOKEN
+from farwide.plotting.interactive import points, style
+from farwide.plotting.interactive.best import Best, best_split
+from farwide.plotting.interactive.rows import Rows
+from theory import scaling
+
+MOST = 7  # budgets drawn
+NEAR = 1.15  # a run belongs to a budget within this factor
+TALL = 1.35  # a slice is drawn up to so many times its lowest loss, or the largest observed
+
+
+def budgets(rows: Rows) -> np.ndarray:
+    """The budgets that the runs were planned at, if they were, else MOST over their range.
+
+    Planned: runs whose C lie within a factor of `NEAR` of their median, at least 3 sizes in each,
+    which together hold half of the runs or more.
+    """
+    order = np.argsort(rows.C)
+    logs, sizes = np.log(rows.C[order]), rows.columns["N"][order]
+    groups = np.split(np.arange(len(logs)), np.flatnonzero(np.diff(logs) > 0.5 * np.log(NEAR)) + 1)
+    planned = [
+        g for g in groups if np.ptp(logs[g]) <= 2 * np.log(NEAR) and len(np.unique(sizes[g])) >= 3
+    ]
+    if len(planned) >= 2 and sum(map(len, planned)) >= 0.5 * len(logs):
+        found = np.exp([np.median(logs[g]) for g in planned])
+        keep = np.unique(np.round(np.linspace(0, len(found) - 1, min(MOST, len(found)))).astype(int))
+        return found[keep]
+    low, high = np.quantile(logs, [0.05, 1.0])
+    return np.exp(np.linspace(low, high, MOST if high - low > 1 else 3))
+
+
+def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | str:
+    """The law along N at each budget, a star at its minimum, and the runs near that budget.
+
+    Returns a sentence in place of a figure where the law has no best split.
+
+    Reference: Hoffmann et al. (2022), figure 3; here the curves are the fitted law's, so no
+    parabola is fitted.
+    """
+    C = budgets(rows)
+    best = best_split(fit, C)
+    if isinstance(best, str):
+        return best
+    drawn = style.figure(
+        "The loss along the size N at fixed compute, and the best N (stars)",
+        height=500,
+        narrow_height=520,
+    )
+    colours = sample_colorscale([list(s) for s in style.SIZES], np.linspace(0, 1, len(C)).tolist())
+    low, high = rows.columns["N"].min() / 3, rows.columns["N"].max() * 3
+    losses, shown = [], []
+    for i, (budget, colour) in enumerate(zip(C, colours, strict=True)):
+        N = np.geomspace(min(low, best.N[i] / 3), max(high, best.N[i] * 3), 160)
+        D = budget / (FLOPS_PER_PARAMETER_TOKEN * N)
+        value = fit.predict({"N": N, "D": D})
+        near = np.abs(np.log(rows.C / budget)) <= np.log(NEAR)
+        top = max(TALL * best.loss[i], np.max(rows.observed[near], initial=0.0) * 1.02)
+        keep = value <= top
+        name = f"{style.power(budget)}"
+        drawn.add_scatter(
+            x=style.plain(N[keep]),
+            y=style.plain(value[keep]),
+            mode="lines",
+            name=name,
+            legendgroup=name,
+            line={"color": colour, "width": 1.6},
+            hovertemplate="N = %{x:.3s}<br>law: %{y:.4g}<extra>" + name + " FLOPs</extra>",
+        )
+        drawn.add_scatter(
+            x=style.plain(rows.columns["N"][near]),
+            y=style.plain(rows.observed[near]),
+            mode="markers",
+            name=name,
+            legendgroup=name,
+            showlegend=False,
+            text=[text for text, kept in zip(rows.hover, near, strict=True) if kept],
+            hovertemplate="%{text}<extra></extra>",
+            marker={"size": 6.5, "color": colour, "line": {"width": 0.6, "color": style.PAPER}},
+        )
+        drawn.add_scatter(
+            x=[float(f"{best.N[i]:.6g}")],
+            y=[float(f"{best.loss[i]:.6g}")],
+            mode="markers",
+            name=name,
+            legendgroup=name,
+            showlegend=False,
+            text=[
+                f"C = {style.power(budget)} FLOPs<br>N* = {style.si(best.N[i], 3)}<br>"
+                f"D* = {style.si(best.D[i], 3)}<br>{rows.target} = {best.loss[i]:.4g}"
+            ],
+            hovertemplate="%{text}<extra>best</extra>",
+            marker={
+                "size": 14,
+                "symbol": "star",
+                "color": colour,
+                "line": {"width": 1, "color": style.INK},
+            },
+        )
+        losses += [best.loss[i], float(np.max(value[keep]))]
+        shown += [N[keep][0], N[keep][-1]]
+    drawn.update_layout(legend={"title": {"text": "C (FLOPs)  ", "side": "left"}})
+    drawn.update_xaxes(
+        style.axis(rows.axis_title("N", counted), log=True, range=style.decades(shown)),
+        **style.log_ticks(shown),
+    )
+    drawn.update_yaxes(
+        style.axis(rows.target_title, log=True, range=style.decades(losses)),
+        **style.loss_ticks(losses),
+    )
+    return drawn
+
+
+def best_size(
+    fit: scaling.Fit,
+    rows: Rows,
+    held: Rows | None = None,
+    *,
+    counted: str = "",
+    level: float = 0.95,
+) -> go.Figure | str:
+    """N*(C) with its band, and the sizes that were trained.
+
+    Returns a sentence in place of a figure where the law has no best split.
+
+    Reference: Hoffmann et al. (2022), equation 4.
+    """
+    every = np.concatenate([rows.C, held.C]) if held is not None else rows.C
+    C = np.geomspace(every.min() / 2, every.max() * 10, 50)
+    best = best_split(fit, C, level=level)
+    if isinstance(best, str):
+        return best
+    drawn = style.figure(_title(best, float(rows.C.max()), C), height=440, narrow_height=470)
+    sizes = [*rows.columns["N"], *best.N]
+    if best.low is not None and best.high is not None:
+        low, high = np.maximum(best.low.N, best.N / 1e3), np.minimum(best.high.N, best.N * 1e3)
+        drawn.add_traces(
+            style.band(C, low, high, color=style.BAND, name=f"{level:.0%} band of N*")
+        )
+        sizes += [*low, *high]
+    drawn.add_scatter(
+        x=style.plain(C),
+        y=style.plain(best.N),
+        mode="lines",
+        name="best size N*",
+        line={"color": style.ACCENT, "width": 2},
+        text=[
+            f"C = {style.power(c)} FLOPs<br>N* = {style.si(n, 3)}<br>D* = {style.si(d, 3)}"
+            for c, n, d in zip(C, best.N, best.D, strict=True)
+        ],
+        hovertemplate="%{text}<extra>best</extra>",
+    )
+    drawn.add_trace(points.black(rows, rows.C, rows.columns["N"], name="fitted runs"))
+    if held is not None:
+        drawn.add_trace(points.orange(held, held.C, held.columns["N"]))
+    drawn.update_xaxes(
+        style.axis(style.COMPUTE, log=True, range=style.decades(C)),
+        **style.log_ticks(C, power=True),
+    )
+    drawn.update_yaxes(
+        style.axis(rows.axis_title("N", counted), log=True, range=style.decades(sizes)),
+        **style.log_ticks(sizes),
+    )
+    return drawn
+
+
+def _title(best: Best, edge: float, C: np.ndarray) -> str:
+    i = int(np.argmin(np.abs(np.log(C / edge))))
+    text = f"At {style.power(float(C[i]))} FLOPs a size of {style.si(best.N[i], 3)} is best"
+    if best.low is None or best.high is None:
+        return text
+    low, high = best.low.N[i], best.high.N[i]
+    if not (low > 0 and high / low < 100):
+        return f"The runs do not pin down the best size (at {style.power(float(C[i]))} FLOPs)"
+    return f"{text} (95%: {style.si(low, 3)} to {style.si(high, 3)})"

@@ -1,0 +1,79 @@
+"""The best number of tokens a parameter against compute."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from farwide.plotting.data import ratio_quantiles
+from farwide.plotting.interactive import points, style
+from farwide.plotting.interactive.best import best_split, has_replicates
+from farwide.plotting.interactive.rows import Rows
+from farwide.plotting.tokens_per_parameter import CHINCHILLA
+from theory import scaling
+
+
+def tokens_per_parameter(
+    fit: scaling.Fit, rows: Rows, held: Rows | None = None, *, level: float = 0.95
+) -> go.Figure | str:
+    """D*/N* with its band, the runs' own D/N, and a line at 20.
+
+    Returns a sentence in place of a figure where the law has no best split.
+
+    Reference: Hoffmann et al. (2022), equation 4 and section 3.4.
+    """
+    every = np.concatenate([rows.C, held.C]) if held is not None else rows.C
+    C = np.geomspace(every.min() / 2, every.max() * 10, 50)
+    best = best_split(fit, C, level=level)
+    if isinstance(best, str):
+        return best
+    ratio = best.D / best.N
+    band = ratio_quantiles(fit, C, level=level) if has_replicates(fit) else None
+    drawn = style.figure(_title(ratio, band, rows, C, level), height=440, narrow_height=470)
+    shown = [*ratio, CHINCHILLA, *(rows.columns["D"] / rows.columns["N"])]
+    if band is not None:
+        low, high = (np.clip(side, ratio / 1e3, ratio * 1e3) for side in band)
+        drawn.add_traces(style.band(C, low, high, color=style.BAND, name=f"{level:.0%} band"))
+        shown += [*low, *high]
+    drawn.add_scatter(
+        x=style.plain(C),
+        y=style.plain(ratio),
+        mode="lines",
+        name="best D*/N*",
+        line={"color": style.ACCENT, "width": 2},
+        hovertemplate="C = %{x:.3g} FLOPs<br>D*/N* = %{y:.3g}<extra>best</extra>",
+    )
+    drawn.add_trace(
+        points.black(rows, rows.C, rows.columns["D"] / rows.columns["N"], name="fitted runs")
+    )
+    if held is not None:
+        drawn.add_trace(points.orange(held, held.C, held.columns["D"] / held.columns["N"]))
+    drawn.add_scatter(
+        x=style.plain([C[0], C[-1]]),
+        y=[CHINCHILLA, CHINCHILLA],
+        mode="lines",
+        name="20 tokens a parameter",
+        line={"color": style.MUTED, "dash": "dot", "width": 1.5},
+        hoverinfo="skip",
+    )
+    drawn.update_xaxes(
+        style.axis(style.COMPUTE, log=True, range=style.decades(C)),
+        **style.log_ticks(C, power=True),
+    )
+    drawn.update_yaxes(
+        style.axis("tokens per parameter D/N", log=True, range=style.decades(shown)),
+        **style.log_ticks(shown),
+    )
+    return drawn
+
+
+def _title(ratio: np.ndarray, band, rows: Rows, C: np.ndarray, level: float) -> str:
+    i = int(np.argmin(np.abs(np.log(C / rows.C.max()))))
+    start = f"At {style.power(float(C[i]))} FLOPs"
+    text = f"{start}, {style.si(ratio[i], 2)} tokens a parameter are best"
+    if band is None:
+        return text
+    low, high = float(band[0][i]), float(band[1][i])
+    if not (low > 0 and high / low < 100):
+        return f"The runs do not pin down the best tokens per parameter ({start.lower()})"
+    return f"{text} ({level:.0%}: {style.si(low, 2)} to {style.si(high, 2)})"
