@@ -12,7 +12,8 @@ accepted in place of a name.
 from theory.scaling.api import fit
 from theory.scaling.compute_optimal import Frontier, frontier, frontier_interval
 from theory.scaling.design import Plan, next_runs
-from theory.scaling.form import Form, Term, forms
+from theory.scaling.form import Centre, Form, Positive, Report, Scale, Term
+from theory.scaling.laws import forms
 from theory.scaling.result import Fit, Interval, Status
 
 __all__ = [

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from theory.scaling import bootstrap as resampling
 from theory.scaling import columns, descent, identify, losses, problem, solve
-from theory.scaling.form import Form, resolve
+from theory.scaling.form import Form
+from theory.scaling.laws import resolve
 from theory.scaling.precision import float64_on_host
 from theory.scaling.result import Fit, Status
 
@@ -24,6 +25,7 @@ def fit(
     *,
     loss: str = "huber",
     delta: float = 1e-3,
+    tau: float = 0.25,
     bootstrap: int = 0,
     seed: int = 0,
 ) -> Fit:
@@ -57,7 +59,7 @@ def fit(
     Reference: Hoffmann et al. (2022), section 3.3; Besiroglu et al. (2024) on its optimum.
     """
     law = resolve(form)
-    chosen = losses.resolve(loss, delta)
+    chosen = losses.resolve(loss, delta, tau)
     table = columns.read_table(law, data)
     if isinstance(bootstrap, bool) or not isinstance(bootstrap, int | np.integer) or bootstrap < 0:
         raise ValueError(f"bootstrap = {bootstrap!r}; accepted are whole numbers at or above 0")
@@ -69,11 +71,11 @@ def fit(
     with float64_on_host():
         task = problem.build(law, ordered, table.target[order], weight)
         starts = solve.prepare(law, task, chosen)
-        best = solve.search(
-            task, chosen, starts, task.weights[None], EFFORT, np.random.default_rng(HOP_SEED)
-        )
+        warm = _from_simpler(law, task, chosen)
+        hops = np.random.default_rng(HOP_SEED)
+        best = solve.search(task, chosen, starts, task.weights[None], EFFORT, hops, warm=warm)
         theta = best.theta[0]
-        active = identify.active_params(task, theta, chosen.delta)
+        active = identify.active_params(task, theta, chosen.shape)
         notes = identify.notes(law, task, theta, active, ordered, weight)
         bound = bool(identify.at_bound(task, best.theta)[0])
         status = _status(bool(best.converged[0]), bool(notes), bound)
@@ -94,7 +96,7 @@ def fit(
                 seed,
             )
 
-    params = dict(zip(law.params, problem.to_user_units(task, best.theta)[0].tolist(), strict=True))
+    params = dict(zip(law.params, problem.to_user_units(law, task, best.theta)[0].tolist(), strict=True))
     residuals = np.log(table.target) - np.log(law.predict(params, table.columns))
     if status is Status.FAILED:
         notes += (f"the iteration did not settle within {descent.MAX_STEPS} steps",)
@@ -115,6 +117,27 @@ def fit(
         bootstrap_redrawn=redrawn,
         seed=seed,
     )
+
+
+def _from_simpler(
+    law: Form, task: problem.Problem, loss: losses.Loss
+) -> Float[np.ndarray, "starts params"] | None:
+    """Starts from the minimum of the law that this one extends, if there is one."""
+    if law.simpler is None:
+        return None
+    small, extend = law.simpler
+    box = problem.box(small, task)
+    part = task._replace(structure=small.structure, low=box[0], high=box[1])
+    starts = solve.prepare(small, part, loss)
+    warm = _from_simpler(small, part, loss)
+    hops = np.random.default_rng(HOP_SEED)
+    best = solve.search(part, loss, starts, part.weights[None], EFFORT, hops, warm=warm)
+    seen = part.weights > 0
+    found = extend(
+        dict(zip(small.solved, best.theta[0], strict=True)),
+        {name: column[seen] for name, column in zip(small.columns, part.u, strict=True)},
+    )
+    return np.clip(np.stack([found[n] for n in law.solved], axis=1), task.low, task.high)
 
 
 def replicate_effort(points: int) -> solve.Effort:
@@ -177,13 +200,13 @@ def _bootstrap(
     weights = padded(drawn.weights)
     hops = np.random.default_rng(HOP_SEED)
     effort = replicate_effort(len(weight))
-    ends = solve.search(task, loss, starts, weights, effort, hops, warm=theta)
+    ends = solve.search(task, loss, starts, weights, effort, hops, warm=theta[None])
     bound = identify.at_bound(task, ends.theta)
     statuses = [
         _status(bool(c), bool(d) or inseparable, bool(b))
         for c, d, b in zip(ends.converged, drawn.degenerate, bound, strict=True)
     ]
     kept = np.array([s is not Status.FAILED for s in statuses])
-    params = problem.to_user_units(task, ends.theta[kept])
+    params = problem.to_user_units(law, task, ends.theta[kept])
     counts = {str(status): statuses.count(status) for status in Status}
     return dict(zip(law.params, params.T, strict=True)), counts, drawn.redrawn

@@ -16,10 +16,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from theory.scaling import newton
+from theory.scaling.basis import Basis
+from theory.scaling.local import Local
+from theory.scaling.losses import Shape
 from theory.scaling.precision import float64_on_host
 from theory.scaling.problem import Problem
 
 CHUNK = 128  # problems a call of the compiled code: a chunk of a few hundred rows stays in cache
+CHUNK_GENERAL = 32  # of laws that are differentiated automatically, which keeps more arrays
 ROUND = 6  # iterations between two gatherings
 MAX_STEPS = 300  # iterations a problem may take before it counts as failed
 
@@ -35,7 +39,7 @@ class Ends(NamedTuple):
 
 def descend(
     problem: Problem,
-    delta: float,
+    shape: Shape,
     weights: Float[np.ndarray, "replicates rows"],
     starts: Float[np.ndarray, "replicates starts params"],
 ) -> Ends:
@@ -43,7 +47,7 @@ def descend(
 
     Args:
       problem: the data.
-      delta: of the Huber loss; infinite for squares.
+      shape: of the loss.
       weights: of the rows in every replicate.
       starts: (coefficients, exponents) inside the box.
     """
@@ -51,9 +55,10 @@ def descend(
     total = replicates * count
     owner = np.repeat(np.arange(replicates), count)
     entries = params * (params + 1) // 2
+    chunk = CHUNK_GENERAL if isinstance(problem.structure, Basis) else CHUNK
     state = newton.State(
         theta=np.array(starts.reshape(total, params).T),
-        local=newton.Local(
+        local=Local(
             np.full(total, np.inf),
             np.zeros((params, total)),
             np.zeros((entries, total)),
@@ -66,7 +71,7 @@ def descend(
     )
 
     def advance(index: np.ndarray) -> None:  # chunks are disjoint, so threads do not meet
-        padded = np.concatenate([index, np.repeat(index[:1], CHUNK - index.size)])
+        padded = np.concatenate([index, np.repeat(index[:1], chunk - index.size)])
         part = jax.tree.map(lambda x: x[..., padded], state)
         np.asarray(part.done)[index.size :] = True
         with float64_on_host():
@@ -78,7 +83,7 @@ def descend(
                 weights[owner[padded]],
                 problem.low,
                 problem.high,
-                delta,
+                shape,
                 steps=ROUND,
             )
             for whole, new in zip(jax.tree.leaves(state), jax.tree.leaves(part), strict=True):
@@ -89,7 +94,7 @@ def descend(
         for _ in range(MAX_STEPS // ROUND):
             if not active.size:
                 break
-            chunks = [active[i : i + CHUNK] for i in range(0, active.size, CHUNK)]
+            chunks = [active[i : i + chunk] for i in range(0, active.size, chunk)]
             advance(chunks[0])  # compiles, the first time
             for _ in pool.map(advance, chunks[1:]):
                 pass

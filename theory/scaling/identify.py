@@ -11,7 +11,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
+from theory.scaling.basis import count_terms, exponents_of
 from theory.scaling.form import Form
+from theory.scaling.losses import Shape, pull
 from theory.scaling.problem import Problem, linearize
 
 SINGULAR = 1e-6  # a smaller singular value of the scaled Jacobian means inseparable
@@ -21,22 +23,22 @@ COLLINEAR = 1e-6  # relative distance of one log column from another, up to scal
 
 
 def active_params(
-    problem: Problem, theta: Float[np.ndarray, "params"], delta: float
+    problem: Problem, theta: Float[np.ndarray, "params"], shape: Shape
 ) -> Bool[np.ndarray, "params"]:
-    """Parameters that matter at a minimum theta of the Huber objective at delta.
+    """Parameters that matter at a minimum theta of the objective.
 
     Not the coefficients that the data push against zero, nor exponents that only switched-off
     terms use. A coefficient at zero without a push could as well be positive, and stays.
     """
-    terms = len(problem.structure)
+    terms = count_terms(problem.structure)
     residual, slope = linearize(problem, theta)
-    pull = (problem.weights * np.clip(residual, -delta, delta))[:, None] * slope[:, :terms]
-    pushed = -np.sum(pull, axis=0) > PUSH * np.sum(np.abs(pull), axis=0)
+    push = (problem.weights * pull(residual, shape))[:, None] * slope[:, :terms]
+    pushed = -np.sum(push, axis=0) > PUSH * np.sum(np.abs(push), axis=0)
     exact = np.max(np.abs(residual[problem.weights > 0])) < EXACT
     active = np.zeros(theta.size, bool)
     active[:terms] = (theta[:terms] > 0) | ~pushed | exact
-    for k, factors in enumerate(problem.structure):
-        for _, exponent, _ in factors:
+    for k in range(terms):
+        for exponent in exponents_of(problem.structure, k):
             active[terms + exponent] |= theta[k] > 0
     return active
 
@@ -85,7 +87,7 @@ def notes(
         terms = [t for t in form.terms if not set(constant).isdisjoint(t.powers)]
         inseparable = [t.coefficient for t in terms]
         inseparable += [
-            t.powers[n].removeprefix("-") for t in terms for n in constant if n in t.powers
+            str(t.powers[n]).removeprefix("-") for t in terms for n in constant if n in t.powers
         ]
     out = []
     if inseparable:
@@ -118,13 +120,13 @@ def bound_notes(
 ) -> tuple[str, ...]:
     """Sentences about parameters at the end of their range; empty if there are none."""
     out = []
-    terms = len(problem.structure)
-    for p, name in enumerate(form.params):
+    terms = count_terms(problem.structure)
+    for p, name in enumerate(form.solved):
         if p < terms and theta[p] <= 0:
             lost = [
-                form.params[terms + j]
+                form.solved[terms + j]
                 for j in range(len(form.exponents))
-                if any(j == exponent for _, exponent, _ in problem.structure[p])
+                if j in exponents_of(problem.structure, p)
                 and not active[terms + j]
             ]
             tail = f", so {_list(lost)} has no effect" if lost else ""
@@ -153,7 +155,7 @@ def _inseparable(form: Form, problem: Problem, theta: np.ndarray, active: np.nda
     _, values, vectors = np.linalg.svd(scaled, full_matrices=True)
     null = vectors[values < SINGULAR * values[0]]
     involved = np.any(np.abs(null) > 1e-3, axis=0)
-    return [n for n, i in zip(np.array(form.params)[active], involved, strict=True) if i]
+    return [n for n, i in zip(np.array(form.solved)[active], involved, strict=True) if i]
 
 
 def _collinear(columns: dict[str, np.ndarray]) -> list[tuple[str, str]]:

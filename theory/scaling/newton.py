@@ -29,26 +29,17 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from theory.scaling import small_spd
-from theory.scaling.form import Structure
-from theory.scaling.losses import huber
+from theory.scaling import general, small_spd
+from theory.scaling.basis import Basis, Structure
+from theory.scaling.general import Pull
+from theory.scaling.local import Host, Local
+from theory.scaling.losses import Shape, pieces
 
 TOLERANCE = 1e-15  # of F: the decrease that a full step still promises at convergence
 STALL = 1e-10  # a step that fails though it promises less than this share of F is rounding
 ROUNDING = 1e-30  # per unit of weight: half the square of a residual of a few ulp
 RIDGE = 1e-3  # of diag G, on top of G in the damping: a singular G still damps
 LAMBDA_START, LAMBDA_MIN, LAMBDA_MAX = 1e-3, 1e-9, 1e12
-
-Host = Array | np.ndarray  # states live in NumPy between calls
-
-
-class Local(NamedTuple):
-    """F and its derivatives at theta, lower triangles as flat lists over the leading axis."""
-
-    value: Float[Host, "batch"]
-    gradient: Float[Host, "params batch"]
-    hessian: Float[Host, "entries batch"]
-    majorizer: Float[Host, "entries batch"]
 
 
 class State(NamedTuple):
@@ -79,9 +70,12 @@ def evaluate(
     u: Float[Array, "columns rows"],
     v: Float[Array, "rows"],
     w: Float[Array, "batch rows"],
-    delta: Float[Array, ""] | float,
+    shape: Shape,
+    pull: Pull | None = None,
 ) -> Local:
     """F, g, H and G at theta."""
+    if isinstance(structure, Basis) or pull is not None:
+        return general.evaluate(structure, theta, u, v, w, shape, pull)
     terms = len(structure)
     params = theta.shape[0]
     design = _design(structure, u)
@@ -91,7 +85,7 @@ def evaluate(
         for entry in design
     ]
     total = sum(theta[k][:, None] * phi[k] for k in range(terms))
-    loss = huber(v - jnp.log(total), delta)
+    loss = pieces(v - jnp.log(total), shape)
     inverse = 1.0 / total
     ratio = [p * inverse for p in phi]
     share = [theta[k][:, None] * ratio[k] for k in range(terms)]
@@ -176,7 +170,8 @@ def advance(
     w: Float[Array, "batch rows"],
     low: Float[Array, "params"],
     high: Float[Array, "params"],
-    delta: Float[Array, ""] | float,
+    shape: Shape,
+    pull: Pull | None = None,
     *,
     steps: int,
 ) -> State:
@@ -187,7 +182,7 @@ def advance(
         count, s = carry
         moved, promised, exists = _step(s.theta, s.local, s.lam, low, high)
         moved = jnp.where(s.fresh | s.done | ~exists, 0.0, moved)
-        trial = evaluate(structure, s.theta + moved, u, v, w, delta)
+        trial = evaluate(structure, s.theta + moved, u, v, w, shape, pull)
         gain = s.local.value - trial.value
         accept = ~s.done & (s.fresh | (exists & (gain > 0) & jnp.isfinite(trial.value)))
         theta = jnp.where(accept, s.theta + moved, s.theta)

@@ -1,6 +1,6 @@
 """Where to start: the best nodes of a grid over the exponents, for every replicate at once.
 
-Given its exponents a law is linear in its coefficients. At each node g of the grid the robust fit
+Given its exponents a law is linear in its coefficients. At each node g of a grid the robust fit
 of the full data is found by iteratively reweighted least squares on f/y - 1 (for small residuals
 minus the log residual). Its weights a_gi = psi(r)/r define a quadratic that lies above the loss,
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import combinations
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,28 +26,59 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from theory.scaling import small_spd
-from theory.scaling.form import Form, Structure
-from theory.scaling.losses import huber
+from theory.scaling.basis import Basis, Structure, log_phi
+from theory.scaling.form import Form, Positive, Scale
+from theory.scaling.losses import Shape, pieces
+from theory.scaling.problem import Problem
 
-NODES = {1: 96, 2: 24, 3: 12}  # nodes an exponent, by number of exponents
+NODES = {0: 1, 1: 96, 2: 24, 3: 12}  # nodes an exponent, by number of exponents
+SCATTERED = 4096  # nodes in all, for more exponents
 REWEIGHTINGS = 12
+LARGEST = 300.0  # of log(phi / y): beyond it a node is hopeless, and its square would overflow
 SMALLEST = 1.0 / 150.0  # of the domain's far end: the node of least |exponent|
 
 
-def grid(form: Form) -> tuple[Float[np.ndarray, "nodes exponents"], tuple[int, ...]]:
-    """Nodes over the exponents, geometric in |e|, and the shape of the grid.
+class Nodes(NamedTuple):
+    """Where to look."""
 
-    Raises:
-      ValueError: the form has more exponents than a grid can cover.
+    values: Float[np.ndarray, "nodes exponents"]  # as the solver has them
+    shape: tuple[int, ...]  # of the grid
+    scattered: bool  # no grid: neighbours in the list are no neighbours in space
+
+
+def nodes(form: Form, problem: Problem) -> Nodes:
+    """A grid over up to three nonlinear parameters, scattered nodes (Sobol) over more.
+
+    Exponents are covered evenly in log |e|, positive parameters in log, and scales evenly over the
+    range of the data.
     """
-    count = len(form.exponents)
-    if count not in NODES:
-        raise ValueError(
-            f"form {form.name!r} has {count} exponents; the screen covers 1 to {max(NODES)}"
-        )
-    axes = [_axis(*form.domain[name], NODES[count]) for name in form.exponents]
-    mesh = np.meshgrid(*axes, indexing="ij")
-    return np.stack([m.ravel() for m in mesh], axis=1), tuple(len(a) for a in axes)
+    names = form.exponents
+    count = NODES.get(len(names), 64)
+    axes = [_nodes_of(form, problem, name, count) for name in names]
+    if len(names) in NODES:
+        if not axes:
+            return Nodes(np.zeros((1, 0)), (1,), False)
+        mesh = np.meshgrid(*axes, indexing="ij")
+        shape = tuple(len(a) for a in axes)
+        return Nodes(np.stack([m.ravel() for m in mesh], axis=1), shape, False)
+    from scipy.stats import qmc  # slow to import
+
+    places = qmc.Sobol(len(names), scramble=False).random(SCATTERED)
+    index = np.minimum((places * count).astype(int), count - 1)
+    values = np.stack([axis[index[:, j]] for j, axis in enumerate(axes)], axis=1)
+    return Nodes(values, (len(values),), True)
+
+
+def _nodes_of(form: Form, problem: Problem, name: str, count: int) -> np.ndarray:
+    span = form.domain[name]
+    if isinstance(span, Scale):
+        x = problem.u[form.columns.index(span.column)][problem.weights > 0]
+        room = 0.5 * min(span.margin, 1.0) * max(float(np.ptp(x)), 1.0)
+        return np.linspace(np.min(x) - room, np.max(x) + room, count)
+    if isinstance(span, Positive):
+        return np.linspace(np.log(span.low), np.log(span.high), count)
+    assert isinstance(span, tuple)
+    return _axis(*span, count)  # pyright: ignore
 
 
 def _axis(low: float, high: float, nodes: int) -> np.ndarray:
@@ -70,6 +102,9 @@ def _basis(
     v: Float[Array, "rows"],
 ) -> list[Float[Array, "nodes rows"]]:
     """b_gik = phi_gik / y_i, one array a term."""
+    if isinstance(structure, Basis):
+        phi = jax.vmap(lambda eta: jnp.stack(log_phi(structure, eta, u)))(nodes)
+        return [jnp.exp(jnp.clip(phi[:, k] - v, -LARGEST, LARGEST)) for k in range(phi.shape[1])]
     basis = []
     for factors in structure:
         z = jnp.zeros((nodes.shape[0], v.shape[0])) - v
@@ -117,7 +152,7 @@ def reweight(
     u: Float[Array, "columns rows"],
     v: Float[Array, "rows"],
     w: Float[Array, "rows"],
-    delta: Float[Array, ""],
+    shape: Shape,
 ) -> tuple[Float[Array, "nodes rows"], Float[Array, "nodes rows"], Float[Array, ""]]:
     """Robust weights of every row at every node, fitted to the full data.
 
@@ -141,21 +176,22 @@ def reweight(
 
     def iterate(_step: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         r, width, _ = carry
-        r = fit(huber(r, width).curvature)
+        r = fit(pieces(r, Shape(width, shape.tau)).curvature)
         scale = jnp.min(jnp.sum(w * jnp.abs(r), axis=1)) / jnp.sum(w)
         # No sharper than the noise: these are only starts. Above zero for data without noise.
-        return r, jnp.maximum(jnp.maximum(delta, 0.3 * scale), 1e-14), scale
+        return r, jnp.maximum(jnp.maximum(shape.delta, 0.3 * scale), 1e-14), scale
 
     start = (jnp.zeros_like(basis[0]), jnp.asarray(jnp.inf), jnp.zeros(()))
     r, width, scale = lax.fori_loop(0, REWEIGHTINGS, iterate, start)
-    loss = huber(r, width)
+    loss = pieces(r, Shape(width, shape.tau))
     return loss.curvature, loss.rho - 0.5 * loss.curvature * r**2, scale
 
 
-@partial(jax.jit, static_argnames=("structure", "shape", "starts"))
+@partial(jax.jit, static_argnames=("structure", "shape", "scattered", "starts"))
 def screen(
     structure: Structure,
     shape: tuple[int, ...],
+    scattered: bool,
     nodes: Float[Array, "nodes exponents"],
     u: Float[Array, "columns rows"],
     v: Float[Array, "rows"],
@@ -178,8 +214,9 @@ def screen(
     value = moments[-1] + drop
 
     tall = value.reshape(-1, *shape)
+    reach = 1 if scattered else 3
     lowest = lax.reduce_window(
-        tall, jnp.inf, lax.min, (1, *(3 for _ in shape)), (1,) * tall.ndim, "SAME"
+        tall, jnp.inf, lax.min, (1, *(reach for _ in shape)), (1,) * tall.ndim, "SAME"
     )
     local = (tall <= lowest).reshape(value.shape)
     spread = jnp.max(value, axis=1, keepdims=True) - jnp.min(value, axis=1, keepdims=True)

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 
 from theory.scaling import descent, screen
 from theory.scaling.form import Form
-from theory.scaling.losses import Loss
+from theory.scaling.losses import Loss, Shape
 from theory.scaling.problem import Problem, linearize
 
 SCREEN_CHUNK = 128  # replicates a call of the screen
@@ -42,8 +42,7 @@ class Minima(NamedTuple):
 class Starts(NamedTuple):
     """The grid and the robust weights of the full data on it, shared by all replicates."""
 
-    nodes: Float[np.ndarray, "nodes exponents"]
-    shape: tuple[int, ...]
+    nodes: screen.Nodes
     weights: Float[np.ndarray, "nodes rows"]
     constant: Float[np.ndarray, "nodes rows"]
     scale: float  # of the residuals of the full data
@@ -59,11 +58,11 @@ class Effort(NamedTuple):
 
 def prepare(form: Form, problem: Problem, loss: Loss) -> Starts:
     """Fit the full data robustly at every node of the grid. Call it in float64."""
-    nodes, shape = screen.grid(form)
+    nodes = screen.nodes(form, problem)
     weights, constant, scale = screen.reweight(
-        problem.structure, nodes, problem.u, problem.v, problem.weights, loss.delta
+        problem.structure, nodes.values, problem.u, problem.v, problem.weights, loss.shape
     )
-    return Starts(nodes, shape, np.asarray(weights), np.asarray(constant), float(scale))
+    return Starts(nodes, np.asarray(weights), np.asarray(constant), float(scale))
 
 
 def search(
@@ -73,7 +72,7 @@ def search(
     weights: Float[np.ndarray, "replicates rows"],
     effort: Effort,
     rng: np.random.Generator,
-    warm: Float[np.ndarray, "params"] | None = None,
+    warm: Float[np.ndarray, "warm params"] | None = None,
 ) -> Minima:
     """The lowest minimum found for every replicate. Call it in float64.
 
@@ -84,16 +83,17 @@ def search(
       weights: of the rows in every replicate.
       effort: how many starts and hops.
       rng: of the hops.
-      warm: one more start for every replicate.
+      warm: more starts for every replicate.
     """
     searched = max(loss.delta, L1_FIRST * starts.scale) if loss.name == "l1" else loss.delta
     theta = propose(problem, starts, weights, effort.starts)
     if warm is not None:
-        extra = np.broadcast_to(warm, (len(weights), 1, warm.size))
+        extra = np.broadcast_to(warm, (len(weights), *warm.shape))
         theta = np.concatenate([theta, extra], axis=1)
-    ends = descent.descend(problem, searched, weights, theta)
+    shape = Shape(searched, loss.tau)
+    ends = descent.descend(problem, shape, weights, theta)
     if searched < starts.scale:
-        ends = _hop(problem, searched, starts.scale, weights, ends, effort, rng)
+        ends = _hop(problem, shape, starts.scale, weights, ends, effort, rng)
     if loss.name == "l1":
         ends = _shrink(problem, searched, loss.delta, weights, ends)
     return _best(ends)
@@ -109,14 +109,15 @@ def propose(
         padded = np.concatenate([m, np.repeat(m[:1], SCREEN_CHUNK - len(m), axis=0)])
         chosen = screen.screen(
             problem.structure,
-            starts.shape,
-            starts.nodes,
+            starts.nodes.shape,
+            starts.nodes.scattered,
+            starts.nodes.values,
             problem.u,
             problem.v,
             padded,
             starts.weights,
             starts.constant,
-            starts=min(MOST_STARTS, len(starts.nodes)),
+            starts=min(MOST_STARTS, len(starts.nodes.values)),
         )
         out.append(np.asarray(chosen)[: len(m), :count])
     return np.concatenate(out)
@@ -129,7 +130,7 @@ def _best(ends: descent.Ends) -> Minima:
 
 def _hop(
     problem: Problem,
-    delta: float,
+    shape: Shape,
     noise: float,
     weights: np.ndarray,
     ends: descent.Ends,
@@ -142,7 +143,7 @@ def _hop(
     for _ in range(HOP_ROUNDS):
         best = _best(ends)
         jumps = _jumps(problem, best.theta[active], weights[active], noise, effort.hops, rng)
-        found = descent.descend(problem, delta, weights[active], jumps)
+        found = descent.descend(problem, shape, weights[active], jumps)
         better = np.min(found.value, axis=1) < best.value[active] * (1 - 1e-9)
         # The worst known minimum of each replicate makes room for the best new one.
         worst, new = np.argmax(ends.value[active], axis=1), np.argmin(found.value, axis=1)
@@ -194,7 +195,7 @@ def _shrink(
         factor = max(L1_SHRINK, target / delta)
         theta = _predict(problem, delta, factor, weights, theta, hessian)
         delta *= factor
-        ends = descent.descend(problem, delta, weights, theta)
+        ends = descent.descend(problem, Shape(delta), weights, theta)
         theta, hessian = ends.theta, ends.hessian
     return ends
 

@@ -8,6 +8,7 @@ import pytest
 from tests.numerics import relative_max
 from tests.theory.scaling.planted import chinchilla
 from theory.scaling import Form, Term, forms, losses, newton, problem, screen, small_spd
+from theory.scaling.losses import Shape
 from theory.scaling.precision import float64_on_host
 
 SHARED = Form(  # one exponent in two terms, and two factors in a term
@@ -50,7 +51,7 @@ def test_derivatives_are_those_of_the_definition(form):
         direct = jax.jit(
             lambda t, m: (value(t, m), jax.grad(value)(t, m), jax.hessian(value)(t, m))
         )
-        local = jax.tree.map(np.asarray, newton.evaluate(form.structure, theta, u, v, w, 0.3))
+        local = jax.tree.map(np.asarray, newton.evaluate(form.structure, theta, u, v, w, Shape(0.3)))
         for b in range(batch):
             expected = [np.asarray(x) for x in direct(theta[:, b], w[b])]
             assert relative_max(local.value[b], expected[0]) < 1e-13
@@ -79,7 +80,7 @@ def test_the_majorizer_lies_above_the_loss_and_touches_it():
     r = np.linspace(-1, 1, 41)
     with float64_on_host():
         for delta in (0.05, 0.3, np.inf):
-            at = losses.huber(jnp.asarray(r), delta)
+            at = losses.pieces(jnp.asarray(r), Shape(delta))
             rho, curvature = np.asarray(at.rho), np.asarray(at.curvature)
             bound = rho[:, None] + 0.5 * curvature[:, None] * (r[None] ** 2 - r[:, None] ** 2)
             assert np.all(bound >= rho[None] - 1e-15)
@@ -108,7 +109,7 @@ def test_centring_keeps_the_law():
     columns = {"N": data["N"], "D": data["D"]}
     task = problem.build(form, columns, data["loss"], np.ones(30))
     theta = np.array([[0.6, 0.2, 0.3, 0.4, 0.5]])
-    params = dict(zip(form.params, problem.to_user_units(task, theta)[0], strict=True))
+    params = dict(zip(form.params, problem.to_user_units(form, task, theta)[0], strict=True))
     residual, slope = problem.linearize(task, theta[0])
     expected = np.log(data["loss"]) - np.log(form.predict(params, columns))
     np.testing.assert_allclose(residual[:30], expected, atol=1e-12)

@@ -9,9 +9,6 @@ from farwide.plotting.interactive import points, style
 from farwide.plotting.interactive.rows import Rows
 from farwide.plotting.residuals import slopes
 
-GAP = 0.12  # between panels, as a share of the width
-
-
 def residuals(rows: Rows, held: Rows | None = None, *, counted: str = "") -> go.Figure:
     """log(observed / predicted) in percent, a panel a quantity: N, D, C, D/N, or the columns.
 
@@ -42,8 +39,8 @@ def residuals(rows: Rows, held: Rows | None = None, *, counted: str = "") -> go.
             )
             values += [*held.axes[name]]
         column, row = i % across, i // across
-        wide = _domain(column, across), _domain(down - 1 - row, down, 0.2 if down > 1 else 0.0)
-        thin = [0.0, 1.0], _domain(len(names) - 1 - i, len(names), 0.34)
+        wide = _panels(across, 0.09)[column], _panels(down, 0.18 / (down - 1 or 1))[down - 1 - row]
+        thin = [0.0, 1.0], _panels(len(names), 0.085)[len(names) - 1 - i]
         drawn.update_layout(
             {
                 f"xaxis{suffix}": style.axis(
@@ -77,14 +74,10 @@ def residuals(rows: Rows, held: Rows | None = None, *, counted: str = "") -> go.
     return drawn
 
 
-def _domain(index: int, count: int, gap: float | None = None) -> list[float]:
-    """Where panel `index` of `count` lies; `gap` is between panels, as a share of a panel (down) or of
-    the whole (across, None)."""
-    apart = GAP if gap is None else gap
-    room = (1 + apart) / count if gap is None else 1 / (count - apart)
-    if gap is None:
-        return [round(index * room, 4), round(index * room + room - apart, 4)]
-    return [round(index * room, 4), round(index * room + room * (1 - apart), 4)]
+def _panels(count: int, gap: float) -> list[list[float]]:
+    """Where each of `count` panels lies, apart by `gap`, as shares of the whole."""
+    room = (1 - gap * (count - 1)) / count
+    return [[round(i * (room + gap), 4), round(i * (room + gap) + room, 4)] for i in range(count)]
 
 
 def _title(rows: Rows) -> str:

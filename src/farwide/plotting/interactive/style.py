@@ -63,7 +63,7 @@ def figure(title: str, *, height: int, narrow_height: int | None = None) -> go.F
         meta={
             "height": height,
             "narrow_height": narrow_height or height,
-            "narrow": {"margin.l": 52, "margin.r": 8, "font.size": 12},
+            "narrow": {"margin.l": 52, "margin.r": 8, "font.size": 12, "dragmode": False},
         },
     )
     return empty

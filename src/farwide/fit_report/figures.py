@@ -1,0 +1,137 @@
+"""Which figures a fit has, and why one is missing. Imports plotly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+import plotly.io
+
+from farwide.fitting import SavedFit, log_errors
+from farwide.plotting import interactive
+from farwide.plotting.interactive import Rows
+from farwide.tables import Table
+from theory import scaling
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure of the page, or the sentence that stands in its place."""
+
+    name: str
+    caption: str
+    figure: go.Figure | None
+    missing: str = ""
+
+    @property
+    def title(self) -> str:
+        """The figure's title, which the page prints as a heading."""
+        assert self.figure is not None
+        return str(self.figure.layout.title.text)  # pyright: ignore
+
+    @property
+    def json(self) -> str:
+        """The figure without its title, as JSON that can stand inside a script element."""
+        assert self.figure is not None
+        bare = go.Figure(self.figure)
+        bare.layout.title = None  # pyright: ignore
+        text = plotly.io.to_json(bare, engine="json", validate=False)
+        assert text is not None
+        return text.replace("<", "\\u003c")
+
+    @property
+    def height(self) -> int:
+        """Pixels on a wide screen."""
+        assert self.figure is not None
+        return int(self.figure.layout.height)  # pyright: ignore
+
+
+def rows_of(fit: scaling.Fit, table: Table, residuals, unit: str) -> Rows:
+    """The rows of a table as the figures take them; a row is called by its run, or its origin."""
+    runs = table.columns.get("run")
+    labels = table.origin if runs is None else tuple(str(run) for run in runs)
+    columns = {name: table.columns[name] for name in fit.law.columns}
+    return Rows(labels, columns, table.columns[fit.law.target], residuals, fit.law.target, unit)
+
+
+def panels(saved: SavedFit) -> list[Panel]:
+    """The figures in the order of the page."""
+    found, level = saved.runs_fit, saved.level
+    fit, noise = found.fit, found.noise
+    counted = (found.parameters or "").replace("_", "-")
+    unit = "nats per byte" if found.parameters else "as logged"
+    rows = rows_of(fit, found.table, fit.residuals, unit)
+    held = None
+    if found.held is not None:
+        held = rows_of(fit, found.held, log_errors(fit, found.held), unit)
+    ends = f"{level:.0%}"
+    one = {"noise": noise.sd, "noise_df": noise.df, "level": level}
+    out: list[Panel] = []
+
+    def add(name: str, caption: str, drawn: go.Figure | str) -> None:
+        if isinstance(drawn, str):
+            out.append(Panel(name, "", None, drawn))
+        else:
+            out.append(Panel(name, caption, drawn))
+
+    colours = "Colour is the size N; point at a dot to see its run."
+    held_text = " Orange diamonds were held out of the fit." if held is not None else ""
+    if rows.sized and len(fit.law.columns) == 2:
+        add(
+            "loss_against_compute",
+            f"{colours} The dashed line is the lowest {rows.target} that the law allows at each "
+            f"compute, C = 6ND, with its {ends} bootstrap band; it goes on to ten times the "
+            f"largest compute.{held_text}",
+            interactive.loss_against_compute(fit, rows, held, counted=counted, level=level),
+        )
+        add(
+            "isoflop",
+            "Each curve is the fitted law along N at one budget C = 6ND, the star its minimum; "
+            "dots are runs within 15% of that budget. No parabola is fitted here.",
+            interactive.isoflop(fit, rows, counted=counted),
+        )
+        add(
+            "best_size",
+            f"The size N that minimises the law at C = 6ND, with its {ends} bootstrap band, and "
+            f"the sizes that were trained.{held_text}",
+            interactive.best_size(fit, rows, held, counted=counted, level=level),
+        )
+        add(
+            "tokens_per_parameter",
+            "The best D/N at each compute. The dotted line at 20 is Chinchilla's: a reference, "
+            "not a target. It depends on what N counts and on what a token is.",
+            interactive.tokens_per_parameter(fit, rows, held, level=level),
+        )
+    if len(fit.law.columns) == 1:
+        add(
+            "curve",
+            f"The fitted law, the {ends} bootstrap band of the law itself, and the wider one in "
+            "which one more run falls (the noise of a run on top). Beyond the fitted points the "
+            f"ground is shaded.{held_text}",
+            interactive.curve(fit, rows, held, **one),
+        )
+    else:
+        add(
+            "extrapolation",
+            "Left: a run on the line is predicted exactly. Right: by how many percent each run "
+            f"misses; the bars are the {ends} interval for one run at its point (the law's "
+            f"bootstrap and the noise of a run).{held_text} RMSLE: root mean square of log "
+            "observed − log predicted.",
+            interactive.extrapolation(fit, rows, held, **one),
+        )
+    add(
+        "residuals",
+        "log observed − log predicted, in percent. A law that fits leaves no pattern. A drift is "
+        "named above when its slope differs from 0 at p < 0.05, after Bonferroni's correction for "
+        f"the number of panels.{held_text}",
+        interactive.residuals(rows, held, counted=counted),
+    )
+    add(
+        "bootstrap",
+        "Each dot is the law fitted to a resample; the cross and the lines are the fit to all "
+        "points. A narrow diagonal says that two parameters can trade places without a worse fit: "
+        "their intervals are wide, the predictions that they share need not be. At most 400 dots "
+        "a panel; the histograms hold all. The axes hold the central 98%.",
+        interactive.corner(fit),
+    )
+    return out
