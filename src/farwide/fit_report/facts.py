@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,9 +144,8 @@ def _held_line(saved: SavedFit) -> str:
 def _counted(saved: SavedFit) -> str:
     if saved.runs_fit.parameters:
         return f"{saved.runs_fit.parameters.replace('_', '-')} parameters"
-    mapped = _mapping(saved).get("N")
-    name = f"the column {mapped}" if mapped else "the column N"
-    return f"{name} of the data; the file says what it counts"
+    name = _mapping(saved).get("N") or "N"
+    return f"the column {name} of the data; whether it counts embeddings is not recorded here"
 
 
 def _mapping(saved: SavedFit) -> dict[str, Any]:
@@ -207,17 +207,26 @@ def exponents(saved: SavedFit) -> list[Row]:
     ]
 
 
+def labels(table: Table) -> tuple[str, ...]:
+    """What each row is called: its run, else where it was read, by what tells the files apart."""
+    if "run" in table.columns:
+        return tuple(str(run) for run in table.columns["run"])
+    folders = {os.path.dirname(where) for where in table.origin}
+    if len(folders) == 1:
+        return tuple(os.path.basename(where) for where in table.origin)
+    return table.origin
+
+
 def point_rows(fit: scaling.Fit, table: Table, residuals: np.ndarray) -> list[PointRow]:
     """Every row of a table with its prediction."""
-    runs = table.columns.get("run", table.origin)
     observed = table.columns[fit.law.target]
     out = []
-    for i, label in enumerate(runs):
+    for i, label in enumerate(labels(table)):
         cells = tuple(si(float(table.columns[name][i]), 4) for name in fit.law.columns)
         predicted = float(observed[i] * math.exp(-residuals[i]))
         out.append(
             PointRow(
-                str(label),
+                label,
                 cells,
                 f"{observed[i]:.4g}",
                 f"{predicted:.4g}",
@@ -241,5 +250,3 @@ def provenance(saved: SavedFit) -> list[tuple[str, str]]:
     if isinstance(files, dict):
         out += [("Data", f"{path} (sha256 {digest})") for path, digest in files.items()]
     return out
-
-

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io
 
+from farwide.fit_report import facts
 from farwide.fitting import SavedFit, log_errors
 from farwide.plotting import interactive
 from farwide.plotting.interactive import Rows
@@ -46,12 +48,11 @@ class Panel:
         return int(self.figure.layout.height)  # pyright: ignore
 
 
-def rows_of(fit: scaling.Fit, table: Table, residuals, unit: str) -> Rows:
-    """The rows of a table as the figures take them; a row is called by its run, or its origin."""
-    runs = table.columns.get("run")
-    labels = table.origin if runs is None else tuple(str(run) for run in runs)
+def rows_of(fit: scaling.Fit, table: Table, residuals: np.ndarray, unit: str) -> Rows:
+    """The rows of a table as the figures take them."""
     columns = {name: table.columns[name] for name in fit.law.columns}
-    return Rows(labels, columns, table.columns[fit.law.target], residuals, fit.law.target, unit)
+    target = fit.law.target
+    return Rows(facts.labels(table), columns, table.columns[target], residuals, target, unit)
 
 
 def panels(saved: SavedFit) -> list[Panel]:
@@ -87,7 +88,7 @@ def panels(saved: SavedFit) -> list[Panel]:
         add(
             "isoflop",
             "Each curve is the fitted law along N at one budget C = 6ND, the star its minimum; "
-            "dots are runs within 15% of that budget. No parabola is fitted here.",
+            "dots are runs within 25% of that budget. No parabola is fitted here.",
             interactive.isoflop(fit, rows, counted=counted),
         )
         add(

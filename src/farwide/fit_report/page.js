@@ -25,6 +25,7 @@
       Plotly.react(box, data, layout, {
         responsive: true,
         displaylogo: false,
+        showSendToCloud: false, // its default is true: the data would leave this page
         displayModeBar: thin.matches ? false : "hover",
         modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       });

@@ -14,6 +14,7 @@ SHOWN = 400  # replicates drawn as dots; all of them count in the histograms
 BINS = 30
 SPAN = 10.0  # a parameter whose central 95% spans more is shown as its logarithm
 LOGARITHMIC = ("A", "B")  # always
+CROSS = {"color": style.INK, "width": 2}
 GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "eta": "η", "xi": "ξ"}
 
 
@@ -84,7 +85,7 @@ def corner(fit: scaling.Fit) -> go.Figure | str:
             )  # fmt: skip
             drawn.add_scatter(
                 x=style.plain([at[column]]), y=style.plain([at[row]]), mode="markers",
-                marker={"symbol": "cross-thin", "size": 11, "line": {"color": style.INK, "width": 2}},
+                marker={"symbol": "cross-thin", "size": 11, "line": CROSS},
                 hovertemplate=f"fit: {shown[column]} = %{{x:.4g}}, {shown[row]} = %{{y:.4g}}"
                 "<extra></extra>",
                 **place,

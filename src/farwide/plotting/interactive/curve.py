@@ -40,7 +40,9 @@ def curve(
     drawn = style.figure(score_title(rows, held), height=470)
     shown = [*rows.observed, *y, *(held.observed if held is not None else [])]
     if has_replicates(fit):
-        one = fit.interval({name: x}, level=level, noise=noise, noise_df=noise_df if noise else None)
+        one = fit.interval(
+            {name: x}, level=level, noise=noise, noise_df=noise_df if noise else None
+        )
         law = fit.interval({name: x}, level=level)
         floor = min(shown) / 2
         for ends, colour, label in (
@@ -59,8 +61,8 @@ def curve(
     if held is not None:
         drawn.add_trace(points.orange(held, held.columns[name], held.observed))
     drawn.add_vrect(
-        x0=float(rows.columns[name].max()), x1=float(x[-1]), fillcolor=style.GREY_BAND, opacity=0.35,
-        line_width=0, layer="below",
+        x0=float(rows.columns[name].max()), x1=float(x[-1]), fillcolor=style.GREY_BAND,
+        opacity=0.35, line_width=0, layer="below",
     )  # fmt: skip
     drawn.update_xaxes(
         style.axis(rows.axis_title(name), log=True, range=style.decades([x[0], x[-1]])),

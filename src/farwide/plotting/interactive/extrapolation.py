@@ -61,9 +61,7 @@ def extrapolation(
                 )
             )  # fmt: skip
         draw = points.black if side is rows else points.orange
-        drawn.add_trace(
-            draw(side, side.size[1], ratio, legend=False, xaxis="x2", yaxis="y2")
-        )
+        drawn.add_trace(draw(side, side.size[1], ratio, legend=False, xaxis="x2", yaxis="y2"))
     margin = 0.06 * (max(percents) - min(percents) or 1.0)
     drawn.update_layout(
         xaxis=style.axis(
@@ -94,11 +92,14 @@ def score_title(rows: Rows, held: Rows | None) -> str:
     """The RMSLE of the fitted and of the held-out rows, and how far beyond the fit these go."""
     fitted = style.percent(_rmsle(rows))
     if held is None:
-        return f"The law describes the {len(rows)} points it was fitted to with an RMSLE of {fitted}"
+        return (
+            f"The law describes the {len(rows)} points it was fitted to with an RMSLE of {fitted}"
+        )
     name, values = rows.size
     _, beyond = held.size
     reach = float(beyond.max() / values.max())
-    far = f", up to {reach:.2g} times the fitted {name}" if reach > 1.005 else ""
+    times = f"{reach:.0f}" if reach >= 9.95 else f"{reach:.2g}"
+    far = f", up to {times} times the fitted {name}" if reach > 1.005 else ""
     return (
         f"Held out: RMSLE {style.percent(_rmsle(held))} on {len(held)} points{far} "
         f"(fitted points: {fitted})"

@@ -13,25 +13,27 @@ from farwide.plotting.interactive.rows import Rows
 from theory import scaling
 
 MOST = 7  # budgets drawn
-NEAR = 1.15  # a run belongs to a budget within this factor
+NEAR = 1.25  # a run belongs to a budget within this factor
 TALL = 1.35  # a slice is drawn up to so many times its lowest loss, or the largest observed
 
 
 def budgets(rows: Rows) -> np.ndarray:
     """The budgets that the runs were planned at, if they were, else MOST over their range.
 
-    Planned: runs whose C lie within a factor of `NEAR` of their median, at least 3 sizes in each,
-    which together hold half of the runs or more.
+    Planned: groups of runs whose C lie within a factor of `NEAR`, at least 3 sizes in each, which
+    together hold half of the runs or more.
     """
     order = np.argsort(rows.C)
     logs, sizes = np.log(rows.C[order]), rows.columns["N"][order]
-    groups = np.split(np.arange(len(logs)), np.flatnonzero(np.diff(logs) > 0.5 * np.log(NEAR)) + 1)
+    groups = np.split(np.arange(len(logs)), np.flatnonzero(np.diff(logs) > 0.1) + 1)
     planned = [
-        g for g in groups if np.ptp(logs[g]) <= 2 * np.log(NEAR) and len(np.unique(sizes[g])) >= 3
+        g for g in groups if np.ptp(logs[g]) <= np.log(NEAR) and len(np.unique(sizes[g])) >= 3
     ]
     if len(planned) >= 2 and sum(map(len, planned)) >= 0.5 * len(logs):
         found = np.exp([np.median(logs[g]) for g in planned])
-        keep = np.unique(np.round(np.linspace(0, len(found) - 1, min(MOST, len(found)))).astype(int))
+        keep = np.unique(
+            np.round(np.linspace(0, len(found) - 1, min(MOST, len(found)))).astype(int)
+        )
         return found[keep]
     low, high = np.quantile(logs, [0.05, 1.0])
     return np.exp(np.linspace(low, high, MOST if high - low > 1 else 3))
@@ -107,6 +109,7 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
         losses += [best.loss[i], float(np.max(value[keep]))]
         shown += [N[keep][0], N[keep][-1]]
     drawn.update_layout(legend={"title": {"text": "C (FLOPs)  ", "side": "left"}})
+    style.narrow(drawn, {"legend.title.side": "top"})
     drawn.update_xaxes(
         style.axis(rows.axis_title("N", counted), log=True, range=style.decades(shown)),
         **style.log_ticks(shown),
@@ -137,13 +140,11 @@ def best_size(
     best = best_split(fit, C, level=level)
     if isinstance(best, str):
         return best
-    drawn = style.figure(_title(best, float(rows.C.max()), C), height=440, narrow_height=470)
+    drawn = style.figure(_title(fit, float(rows.C.max()), level), height=440, narrow_height=470)
     sizes = [*rows.columns["N"], *best.N]
     if best.low is not None and best.high is not None:
         low, high = np.maximum(best.low.N, best.N / 1e3), np.minimum(best.high.N, best.N * 1e3)
-        drawn.add_traces(
-            style.band(C, low, high, color=style.BAND, name=f"{level:.0%} band of N*")
-        )
+        drawn.add_traces(style.band(C, low, high, color=style.BAND, name=f"{level:.0%} band of N*"))
         sizes += [*low, *high]
     drawn.add_scatter(
         x=style.plain(C),
@@ -171,12 +172,14 @@ def best_size(
     return drawn
 
 
-def _title(best: Best, edge: float, C: np.ndarray) -> str:
-    i = int(np.argmin(np.abs(np.log(C / edge))))
-    text = f"At {style.power(float(C[i]))} FLOPs a size of {style.si(best.N[i], 3)} is best"
-    if best.low is None or best.high is None:
+def _title(fit: scaling.Fit, edge: float, level: float) -> str:
+    at = best_split(fit, np.array([edge]), level=level)
+    assert isinstance(at, Best)
+    start = f"{style.power(edge)} FLOPs"
+    text = f"At {start} a size of {style.si(at.N[0], 3)} is best"
+    if at.low is None or at.high is None:
         return text
-    low, high = best.low.N[i], best.high.N[i]
+    low, high = at.low.N[0], at.high.N[0]
     if not (low > 0 and high / low < 100):
-        return f"The runs do not pin down the best size (at {style.power(float(C[i]))} FLOPs)"
-    return f"{text} (95%: {style.si(low, 3)} to {style.si(high, 3)})"
+        return f"The runs do not pin down the best size (at {start})"
+    return f"{text} ({level:.0%}: {style.si(low, 3)} to {style.si(high, 3)})"

@@ -11,18 +11,16 @@ from farwide.plotting.interactive import style
 from farwide.plotting.interactive.rows import Rows
 
 
-def sized(
-    rows: Rows, x: Any, y: Any, *, name: str = "fitted runs", legend: bool = True, **more: Any
-) -> go.Scatter:
-    """Fitted runs coloured by log N through the figure's `coloraxis`."""
+def sized(rows: Rows, x: Any, y: Any, **more: Any) -> go.Scatter:
+    """Fitted runs coloured by log N through the figure's `coloraxis`, whose bar is their legend."""
     return go.Scatter(
         x=style.plain(x),
         y=style.plain(y),
         mode="markers",
-        name=name,
+        name="fitted runs",
         text=rows.hover,
         hovertemplate="%{text}<extra></extra>",
-        showlegend=legend,
+        showlegend=False,
         marker={
             "size": 7,
             "color": style.plain(np.log10(rows.columns["N"]), 4),
@@ -107,7 +105,7 @@ def size_scale(target: go.Figure, rows: Rows, counted: str = "") -> None:
             f"{bar}.yref": "container",
             f"{bar}.yanchor": "bottom",
             f"{bar}.len": 0.9,
-            f"{bar}.title.text": " ".join(title.split("<br>")),
-            "margin.b": 124,
+            f"{bar}.title": {"text": "N", "side": "right"},
+            "margin.b": 112,
         },
     )

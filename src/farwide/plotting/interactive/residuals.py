@@ -9,6 +9,7 @@ from farwide.plotting.interactive import points, style
 from farwide.plotting.interactive.rows import Rows
 from farwide.plotting.residuals import slopes
 
+
 def residuals(rows: Rows, held: Rows | None = None, *, counted: str = "") -> go.Figure:
     """log(observed / predicted) in percent, a panel a quantity: N, D, C, D/N, or the columns.
 
@@ -28,10 +29,11 @@ def residuals(rows: Rows, held: Rows | None = None, *, counted: str = "") -> go.
     for i, name in enumerate(names):
         suffix = "" if i == 0 else str(i + 1)
         place = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
-        draw = points.sized if rows.sized else points.black
-        drawn.add_trace(
-            draw(rows, axes[name], 100 * rows.residual, legend=i == 0, name="fitted", **place)
-        )
+        y = 100 * rows.residual
+        if rows.sized:
+            drawn.add_trace(points.sized(rows, axes[name], y, **place))
+        else:
+            drawn.add_trace(points.black(rows, axes[name], y, legend=i == 0, **place))
         values = [*axes[name]]
         if held is not None:
             drawn.add_trace(
@@ -52,7 +54,7 @@ def residuals(rows: Rows, held: Rows | None = None, *, counted: str = "") -> go.
                     **style.log_ticks(values, power=name == "C", most=5),
                 ),
                 f"yaxis{suffix}": style.axis(
-                    "residual in log " + rows.target + " (%)" if column == 0 else "",
+                    "residual (%)" if column == 0 else "",
                     domain=wide[1],
                     anchor=f"x{suffix}",
                     range=span,

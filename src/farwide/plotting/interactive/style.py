@@ -30,7 +30,7 @@ DARK: Mapping[str, str] = {
     HELD_OUT: "#ff8b42",
 }
 BAND = "rgba(74,126,184,0.22)"
-GREY_BAND = "rgba(125,133,144,0.22)"
+GREY_BAND = "rgba(125,133,144,0.20)"
 HELD_OUT_BAND = "rgba(226,110,40,0.25)"
 # Purple to lime: visible on white and on black, and orange stays free.
 SIZES = ((0.0, "#7b3fa0"), (0.35, "#3f7fd0"), (0.7, "#1fa187"), (1.0, "#8fbf3a"))
@@ -49,7 +49,7 @@ def figure(title: str, *, height: int, narrow_height: int | None = None) -> go.F
         plot_bgcolor="rgba(0,0,0,0)",
         hovermode="closest",
         hoverlabel={"bgcolor": PAPER, "bordercolor": MUTED, "font": {"color": INK, "size": 13}},
-        margin={"l": 64, "r": 16, "t": 12, "b": 52},
+        margin={"l": 64, "r": 16, "t": 58, "b": 52},
         height=height,
         legend={
             "orientation": "h",
@@ -59,11 +59,19 @@ def figure(title: str, *, height: int, narrow_height: int | None = None) -> go.F
             "xanchor": "left",
             "font": {"size": 12},
             "bgcolor": "rgba(0,0,0,0)",
+            "traceorder": "normal",
         },
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": INK},
         meta={
             "height": height,
             "narrow_height": narrow_height or height,
-            "narrow": {"margin.l": 52, "margin.r": 8, "font.size": 12, "dragmode": False},
+            "narrow": {
+                "margin.l": 52,
+                "margin.r": 8,
+                "margin.t": 8,
+                "font.size": 12,
+                "dragmode": False,
+            },
         },
     )
     return empty
@@ -160,8 +168,6 @@ def percent(value: float, digits: int = 2) -> str:
 def power(value: float) -> str:
     """1.2e21 -> '1.2 × 10²¹', small numbers as they are."""
     return power_of_ten(value) if value >= 1e5 or 0 < value < 1e-3 else f"{value:.4g}"
-
-
 
 
 def decades(values: Sequence[float] | np.ndarray, factor: float = 1.0) -> tuple[float, float]:

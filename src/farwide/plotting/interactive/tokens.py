@@ -29,7 +29,7 @@ def tokens_per_parameter(
         return best
     ratio = best.D / best.N
     band = ratio_quantiles(fit, C, level=level) if has_replicates(fit) else None
-    drawn = style.figure(_title(ratio, band, rows, C, level), height=440, narrow_height=470)
+    drawn = style.figure(_title(fit, float(rows.C.max()), level), height=440, narrow_height=470)
     shown = [*ratio, CHINCHILLA, *(rows.columns["D"] / rows.columns["N"])]
     if band is not None:
         low, high = (np.clip(side, ratio / 1e3, ratio * 1e3) for side in band)
@@ -67,13 +67,16 @@ def tokens_per_parameter(
     return drawn
 
 
-def _title(ratio: np.ndarray, band, rows: Rows, C: np.ndarray, level: float) -> str:
-    i = int(np.argmin(np.abs(np.log(C / rows.C.max()))))
-    start = f"At {style.power(float(C[i]))} FLOPs"
-    text = f"{start}, {style.si(ratio[i], 2)} tokens a parameter are best"
-    if band is None:
+def _title(fit: scaling.Fit, edge: float, level: float) -> str:
+    at = best_split(fit, np.array([edge]))
+    assert not isinstance(at, str)
+    start = f"{style.power(edge)} FLOPs"
+    text = f"At {start}, {style.si(float(at.D[0] / at.N[0]), 2)} tokens a parameter are best"
+    if not has_replicates(fit):
         return text
-    low, high = float(band[0][i]), float(band[1][i])
+    band = ratio_quantiles(fit, np.array([edge]), level=level)
+    assert band is not None
+    low, high = float(band[0][0]), float(band[1][0])
     if not (low > 0 and high / low < 100):
-        return f"The runs do not pin down the best tokens per parameter ({start.lower()})"
+        return f"The runs do not pin down the best tokens per parameter (at {start})"
     return f"{text} ({level:.0%}: {style.si(low, 2)} to {style.si(high, 2)})"
