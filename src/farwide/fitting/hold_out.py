@@ -6,6 +6,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -111,7 +112,7 @@ def split(table: Table, rule: HoldOut, law: scaling.Form) -> tuple[Table, Table,
 def _rows(table: Table, keep: np.ndarray) -> Table:
     columns = {name: column[keep] for name, column in table.columns.items()}
     origin = tuple(where for where, kept in zip(table.origin, keep, strict=True) if kept)
-    return Table(columns, origin, table.removed)
+    return replace(table, columns=columns, origin=origin)
 
 
 def shared_runs(fitted: Table, held: Table) -> tuple[str, ...]:
