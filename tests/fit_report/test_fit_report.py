@@ -165,7 +165,9 @@ def test_curves_of_the_figures_are_those_of_the_fit(fitted, page):
     np.testing.assert_allclose(band["y"], ends[1].N, rtol=1e-4)
     tokens = trace(page, "tokens_per_parameter", "20 tokens a parameter")
     assert tokens["y"] == [20.0, 20.0]
-    stars = [t for t in figure(page, "isoflop")["data"] if t["marker"].get("symbol") == "star"]
+    stars = [
+        t for t in figure(page, "isoflop")["data"] if t.get("marker", {}).get("symbol") == "star"
+    ]
     assert len(stars) == 5  # the budgets of the fitted runs
     for star in stars:
         budget = float(trace_budget(star["text"][0]))
