@@ -12,6 +12,7 @@ from theory.scaling import bootstrap as resampling
 from theory.scaling import columns, descent, identify, losses, problem, solve
 from theory.scaling.form import Form
 from theory.scaling.laws import resolve
+from theory.scaling.intervals import Solution
 from theory.scaling.precision import float64_on_host
 from theory.scaling.result import Fit, Status
 
@@ -38,13 +39,15 @@ def fit(
     Newton's method with the exact Hessian in float64 (see `screen` and `newton`).
 
     Args:
-      form: a name in `scaling.forms` ("chinchilla", "m1", "m2") or a `Form`.
+      form: a name in `scaling.forms` ("chinchilla", "bnsl", ...) or a `Form`.
       data: column name -> values, (points,): the columns of the form and its target (chinchilla: N,
-        D, loss; m1, m2: x, y), positive, in any unit; optionally "run", labels of what the
+        D, loss; m1 to m4, bnsl: x, y), positive, in any unit; optionally "run", labels of what the
         bootstrap resamples together, and "weight", nonnegative.
-      loss: "huber" (r^2/2 up to delta, then delta (|r| - delta/2)), "squared" (r^2/2) or "l1"
-        (|r|), of log residuals, summed.
-      delta: of the Huber loss, in log y; the other losses do not read it.
+      loss: "huber" (r^2/2 up to delta, then delta (|r| - delta/2)), "squared" (r^2/2), "l1" (|r|)
+        or "asymmetric" (huber times 2 tau above the law, 2 (1 - tau) below), of log residuals,
+        summed.
+      delta: of the Huber loss, in log y; "squared" and "l1" do not read it.
+      tau: of the asymmetric loss, between 0 and 1: small to let runs lie above the law.
       bootstrap: replicates to draw and fit; 0 for none.
       seed: of the bootstrap.
 
@@ -108,7 +111,11 @@ def fit(
         status=status,
         notes=notes + identify.bound_notes(law, task, theta, active),
         loss=loss,
-        delta=float(delta) if loss == "huber" else None,
+        delta=float(delta) if loss in ("huber", "asymmetric") else None,
+        tau=float(tau) if loss == "asymmetric" else None,
+        solution=Solution(
+            task, theta, chosen.shape, _clusters(run_groups, order)
+        ),
         n_points=int(np.sum(table.weight > 0)),
         data=table.as_given(law),
         residuals=residuals,
@@ -170,6 +177,15 @@ def _groups(
             "and needs at least two; without the column it resamples rows"
         )
     return groups, groups
+
+
+def _clusters(
+    groups: Int[np.ndarray, "points"] | None, order: Int[np.ndarray, "points"]
+) -> Int[np.ndarray, "points"] | None:
+    """Runs of the rows in the order of the solver, or None where every row is a run of its own."""
+    if groups is None or len(np.unique(groups)) in (1, len(groups)):
+        return None
+    return groups[order]
 
 
 def _bootstrap(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,19 +24,41 @@ class Table(NamedTuple):
         return out if self.run is None else {**out, "run": self.run}
 
 
+# Columns that follow from N and D where a law reads them and the data have only those.
+DERIVED: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "C": lambda N, D: 6.0 * N * D,  # FLOPs
+    "M": lambda N, D: D / N,  # tokens per parameter
+}
+
+
+def derive(form: Form, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data with C = 6 N D and M = D / N in place of N and D, where the law wants those."""
+    if not hasattr(data, "keys") or not {"N", "D"} <= set(data.keys()):
+        return data
+    missing = [n for n in form.columns if n in DERIVED and n not in data.keys()]  # noqa: SIM118
+    if not missing:
+        return data
+    N, D = _positive("N", data["N"]), _positive("D", data["D"])
+    spare = {"N", "D"} - set(form.columns)
+    kept = {name: data[name] for name in data.keys() if name not in spare}  # noqa: SIM118
+    return {**kept, **{name: DERIVED[name](N, D) for name in missing}}
+
+
 def read_table(form: Form, data: Mapping[str, Any]) -> Table:
     """The columns that a fit needs.
 
     Args:
       form: the law; it names the columns.
       data: a mapping of column names to sequences (a dict, a DataFrame): those of the law and its
-        target, and optionally "run" (labels) and "weight" (nonnegative).
+        target, and optionally "run" (labels) and "weight" (nonnegative). C = 6 N D and M = D / N
+        are computed from N and D where a law reads them and they are not given.
 
     Raises:
       ValueError: a column is missing or unknown, has another length or shape, or holds a value
         that is not finite and positive (the message gives the column and the row); or there are
         fewer points of positive weight than parameters + 1.
     """
+    data = derive(form, data)
     needed = (*form.columns, form.target)
     names = _names(form, data, needed, (*needed, *RESERVED_COLUMNS))
     columns = {name: _positive(name, data[name]) for name in form.columns}
@@ -68,6 +90,7 @@ def read_inputs(form: Form, data: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises:
       ValueError: as `read_table`.
     """
+    data = derive(form, data)
     _names(form, data, form.columns, (*form.columns, form.target, *RESERVED_COLUMNS))
     columns = {name: _positive(name, data[name]) for name in form.columns}
     shapes = {name: column.shape for name, column in columns.items()}

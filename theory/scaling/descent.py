@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from theory.scaling import newton
-from theory.scaling.basis import Basis
+from theory.scaling.general import Pull
 from theory.scaling.local import Local
 from theory.scaling.losses import Shape
 from theory.scaling.precision import float64_on_host
@@ -42,6 +42,7 @@ def descend(
     shape: Shape,
     weights: Float[np.ndarray, "replicates rows"],
     starts: Float[np.ndarray, "replicates starts params"],
+    pull: Pull | None = None,
 ) -> Ends:
     """Each start to its local minimum.
 
@@ -50,12 +51,13 @@ def descend(
       shape: of the loss.
       weights: of the rows in every replicate.
       starts: (coefficients, exponents) inside the box.
+      pull: of every replicate, where the structure of the problem is `general.Pulled`.
     """
     replicates, count, params = starts.shape
     total = replicates * count
     owner = np.repeat(np.arange(replicates), count)
     entries = params * (params + 1) // 2
-    chunk = CHUNK_GENERAL if isinstance(problem.structure, Basis) else CHUNK
+    chunk = CHUNK if isinstance(problem.structure, tuple) else CHUNK_GENERAL
     state = newton.State(
         theta=np.array(starts.reshape(total, params).T),
         local=Local(
@@ -84,6 +86,7 @@ def descend(
                 problem.low,
                 problem.high,
                 shape,
+                None if pull is None else pull.rows(owner[padded]),
                 steps=ROUND,
             )
             for whole, new in zip(jax.tree.leaves(state), jax.tree.leaves(part), strict=True):

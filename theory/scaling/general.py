@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from theory.scaling.basis import Basis, log_sum
 from theory.scaling.local import Host, Local
@@ -35,6 +35,10 @@ class Pull(NamedTuple):
     aim: Float[Host, "batch"]
     stiffness: Float[Host, "batch"]
     constants: Float[Host, "constants"]  # that the quantities need, such as the units
+
+    def rows(self, index: Int[np.ndarray, "rows"]) -> Pull:
+        """Those of some problems."""
+        return Pull(self.select[index], self.aim[index], self.stiffness[index], self.constants)
 
 
 @dataclass(frozen=True)

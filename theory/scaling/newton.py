@@ -128,8 +128,9 @@ def _step(
     lam: Float[Host, "batch"],
     low: Float[Array, "params"],
     high: Float[Array, "params"],
-) -> tuple[Float[Array, "params batch"], Float[Array, "batch"], Bool[Array, "batch"]]:
-    """The damped step inside the box, the decrease it promises, and whether it exists."""
+) -> tuple[Array, Float[Array, "batch"], Float[Array, "batch"], Bool[Array, "batch"]]:
+    """The damped step inside the box, the decrease it promises and would promise without the box,
+    and whether it exists."""
     params = theta.shape[0]
 
     def at(flat: Host, p: int, q: int) -> Array:
@@ -155,10 +156,14 @@ def _step(
     ]
     rhs = [jnp.where(free[p], -local.gradient[p], 0.0) for p in range(params)]
     step, definite = small_spd.solve(damped, rhs)
-    moved = jnp.clip(theta + jnp.stack(step), low[:, None], high[:, None]) - theta
-    curved = [sum(at(local.hessian, p, q) * moved[q] for q in range(params)) for p in range(params)]
-    promised = -jnp.sum(moved * (local.gradient + 0.5 * jnp.stack(curved)), axis=0)
-    return moved, promised, definite & jnp.all(jnp.isfinite(moved), axis=0)
+    whole = jnp.stack(step)
+    moved = jnp.clip(theta + whole, low[:, None], high[:, None]) - theta
+
+    def promise(s: Array) -> Array:
+        curved = [sum(at(local.hessian, p, q) * s[q] for q in range(params)) for p in range(params)]
+        return -jnp.sum(s * (local.gradient + 0.5 * jnp.stack(curved)), axis=0)
+
+    return moved, promise(moved), promise(whole), definite & jnp.all(jnp.isfinite(moved), axis=0)
 
 
 @partial(jax.jit, static_argnames=("structure", "steps"))
@@ -180,7 +185,7 @@ def advance(
 
     def iterate(carry: tuple[Int[Array, ""], State]) -> tuple[Int[Array, ""], State]:
         count, s = carry
-        moved, promised, exists = _step(s.theta, s.local, s.lam, low, high)
+        moved, promised, unboxed, exists = _step(s.theta, s.local, s.lam, low, high)
         moved = jnp.where(s.fresh | s.done | ~exists, 0.0, moved)
         trial = evaluate(structure, s.theta + moved, u, v, w, shape, pull)
         gain = s.local.value - trial.value
@@ -194,7 +199,8 @@ def advance(
         lam = jnp.where(s.fresh, s.lam, jnp.clip(lam, LAMBDA_MIN, LAMBDA_MAX))
 
         # H + lam G is at most about (1 + lam) G, so this bounds what an undamped step promises.
-        full = promised * (1.0 + s.lam)
+        # (Without the box: a step that the box has bent may promise an increase.)
+        full = unboxed * (1.0 + s.lam)
         settled = exists & (full <= TOLERANCE * s.local.value + floor)
         settled |= exists & ~accept & (full <= STALL * s.local.value + floor)
         return count + 1, State(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, overload
 
@@ -11,6 +11,15 @@ import numpy as np
 
 from theory.scaling.columns import read_inputs
 from theory.scaling.form import Form
+from theory.scaling.identifiability import Identifiability, report
+from theory.scaling.intervals import (
+    Covariance,
+    Solution,
+    check,
+    covariance,
+    parameter_ends,
+    prediction_ends,
+)
 
 PREDICTION_DRAWS = 20_000  # draws of noise over all replicates, at least
 
@@ -41,7 +50,7 @@ class Fit:
       objective: the weighted sum of the loss at the minimum.
       status: converged | at bound | unidentifiable | failed.
       notes: sentences that explain a status other than converged.
-      loss, delta: what was minimized; delta is None unless the loss is "huber".
+      loss, delta: what was minimized; delta is None unless the loss is "huber" or "asymmetric".
       n_points: points of positive weight.
       data: the columns of the fit in the order given, with "weight" and, if given, "run".
       residuals: log y - log predicted, (points,), in that order.
@@ -49,6 +58,8 @@ class Fit:
       bootstrap_status: status -> number of replicates, which sum to those asked for; or None.
       bootstrap_redrawn: draws that lacked the values to determine the law and were drawn again.
       seed: of the bootstrap and of the noise in prediction intervals.
+      tau: of the asymmetric loss; None unless the loss is "asymmetric".
+      solution: the fit in the units of the solver, for intervals.
     """
 
     form: str
@@ -66,6 +77,8 @@ class Fit:
     bootstrap_status: dict[str, int] | None
     bootstrap_redrawn: int
     seed: int
+    tau: float | None = None
+    solution: Solution = field(repr=False)
 
     def predict(self, data: Mapping[str, Any]) -> np.ndarray:
         """Values of the law at new inputs.
@@ -97,9 +110,49 @@ class Fit:
             raise ValueError(f"no replicate can be used: {self.bootstrap_status}")
         return self.bootstrap
 
+    def covariance(self) -> Covariance:
+        """First-order covariance of the parameters; of their logarithms where they are positive.
+
+        V = (B / A^2) (J' W J)^-1, a sandwich over runs with a `run` column; see `covariance`.
+
+        Returns:
+          Covariance(names, matrix, logarithm, df, condition).
+        """
+        return covariance(self.law, self.solution)
+
+    @property
+    def identifiability(self) -> Identifiability:
+        """The condition number of the design, and in words what it cannot tell, or hardly."""
+        return report(self.params, self.covariance(), self.notes)
+
+    def profile(
+        self, names: Sequence[str] | None = None, *, level: float = 0.95
+    ) -> dict[str, tuple[float, float]]:
+        """Profile-likelihood intervals of parameters; see `theory.scaling.profile`.
+
+        Args:
+          names: of parameters; all by default.
+          level: coverage, between 0 and 1.
+
+        Returns:
+          name -> (low, high); 0 or infinite where the data do not bound a positive parameter.
+
+        Raises:
+          ValueError: a name is unknown, or level is out of range.
+        """
+        wanted = self.law.params if names is None else tuple(names)
+        for name in wanted:
+            if name not in self.law.params:
+                raise ValueError(
+                    f"parameter {name!r} is unknown; {self.form} has {list(self.law.params)}"
+                )
+        check(level, 0.0, None, "profile", None)
+        return parameter_ends(self.law, self.solution, wanted, level, "profile")
+
     @overload
     def interval(
-        self, data: None = None, *, level: float = ..., noise: float = ..., noise_df: None = ...
+        self, data: None = None, *, level: float = ..., noise: float = ..., noise_df: None = ...,
+        method: str = ...,
     ) -> dict[str, tuple[float, float]]: ...
 
     @overload
@@ -110,6 +163,7 @@ class Fit:
         level: float = ...,
         noise: float = ...,
         noise_df: float | None = ...,
+        method: str = ...,
     ) -> Interval: ...
 
     def interval(
@@ -119,42 +173,49 @@ class Fit:
         level: float = 0.95,
         noise: float = 0.0,
         noise_df: float | None = None,
+        method: str = "bootstrap",
     ) -> dict[str, tuple[float, float]] | Interval:
-        """Percentile bootstrap intervals: of the parameters, or of predictions.
+        """Intervals of the parameters, or of predictions.
 
-        Without data: for each parameter the (1 -+ level)/2 quantiles of its replicates. With data:
-        at each point the same quantiles of f_r(x) exp(noise * e), where f_r is the law of replicate
-        r and e is standard normal, or Student t with `noise_df` degrees of freedom (not rescaled).
-        With noise = 0 that is an interval for the law; with the standard deviation of one run's
-        log loss, for the next run. The e are stratified quantiles dealt to the replicates in an
-        order fixed by the seed.
+        By the bootstrap, without data: for each parameter the (1 -+ level)/2 quantiles of its
+        replicates. With data: at each point the same quantiles of f_r(x) exp(noise * e), where f_r
+        is the law of replicate r and e is standard normal, or Student t with `noise_df` degrees of
+        freedom (not rescaled). With noise = 0 that is an interval for the law; with the standard
+        deviation of one run's log loss, for the next run. The e are stratified quantiles dealt to
+        the replicates in an order fixed by the seed.
+
+        By "profile" or "covariance" the interval is that of the likelihood or of the delta method,
+        and noise adds in quadrature, in log y.
 
         Args:
           data: columns of the law, numbers or arrays that broadcast.
           level: coverage, between 0 and 1.
           noise: standard deviation (scale, for Student t) of one run's log y; 0 or more.
           noise_df: degrees of freedom of the noise; None for normal noise.
+          method: "bootstrap", "profile" or "covariance".
 
         Returns:
           A dict name -> (low, high), or Interval(low, high) with arrays of the broadcast shape.
 
         Raises:
-          ValueError: the fit has no bootstrap; level, noise or noise_df is out of range; noise is
-            given without data.
+          ValueError: the method is "bootstrap" and the fit has none; level, noise or noise_df is
+            out of range; noise is given without data.
 
         Reference: Efron and Tibshirani (1993), section 13.3.
         """
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"level = {level}; accepted are numbers between 0 and 1")
-        if not (np.isfinite(noise) and noise >= 0):
-            raise ValueError(f"noise = {noise}; accepted are finite numbers at or above 0")
-        if noise_df is not None and not noise_df > 0:
-            raise ValueError(f"noise_df = {noise_df}; accepted are positive numbers or None")
+        check(level, noise, noise_df, method, data)
+        if method != "bootstrap":
+            if data is None:
+                return parameter_ends(self.law, self.solution, self.law.params, level, method)
+            inputs = read_inputs(self.law, data)
+            return Interval(
+                *prediction_ends(
+                    self.law, self.solution, inputs, level, method, noise, noise_df
+                )
+            )
         draws = self.replicates()
         tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
         if data is None:
-            if noise or noise_df is not None:
-                raise ValueError("noise belongs to predictions: give the data to predict at")
             ends = {name: np.quantile(values, tails) for name, values in draws.items()}
             return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
