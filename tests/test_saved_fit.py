@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,9 +26,9 @@ def fitted():
         "run": np.array([f"run {i}" for i in range(16)]), "weight": np.ones(16),
     }  # fmt: skip
     table = Table(columns, tuple(f"a.csv:{i}" for i in range(16)), (Removal("a.csv:17", "bad"),))
-    return fitting.fit_table(
-        table, bootstrap=REPLICATES, seed=3, hold_out=parse_hold_out("C>1.7e13")
-    )
+    rule = parse_hold_out("C>1.7e13")
+    found = fitting.fit_table(table, bootstrap=REPLICATES, seed=3, hold_out=rule)
+    return replace(found, certainty=fitting.certainty(found.fit))
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,8 @@ def test_it_is_the_same_fit(fitted, path):
     assert found.noise == fitted.noise
     assert found.left_out == fitted.left_out == (("a.csv:17", "bad"),)
     assert found.hold_out == fitted.hold_out
+    assert found.certainty == fitted.certainty
+    assert found.certainty.profile["E"][0] < fit.params["E"] < found.certainty.profile["E"][1]
     assert (saved.level, saved.provenance["command"]) == (0.95, "farwide fit a.csv")
 
 
@@ -88,6 +91,22 @@ def test_scores_are_in_the_file(fitted, path):
     assert saved["held_out_points"][0]["residual"] == pytest.approx(errors[0])
 
 
+def test_an_end_that_is_not_there_survives(fitted, tmp_path):
+    open_ended = fitted.certainty._replace(profile={"E": (0.0, np.inf)}, condition=np.inf)
+    save_fit(tmp_path / "fit.json", replace(fitted, certainty=open_ended))
+    assert load_fit(tmp_path / "fit.json").runs_fit.certainty == open_ended
+
+
+def test_columns_that_follow_from_n_and_d(fitted, tmp_path):
+    table = fitted.table
+    gadre = fitting.fit_table(table, form="gadre", loss="squared", bootstrap=0)
+    save_fit(tmp_path / "fit.json", gadre)
+    found = load_fit(tmp_path / "fit.json").runs_fit
+    assert found.fit.params == gadre.fit.params
+    N, D = table.columns["N"], table.columns["D"]
+    np.testing.assert_array_equal(found.table.columns["C"], 6 * N * D)
+
+
 def test_a_fit_without_a_bootstrap_or_a_run(tmp_path):
     x = np.geomspace(1, 100, 8)
     table = Table({"x": x, "y": 2 * x**-0.3}, tuple("abcdefgh"))
@@ -105,8 +124,17 @@ BROKEN = {
     "schema": (lambda d: {**d, "schema": 2}, "schema is not 1"),
     "a sweep's own": (lambda d: {"schema": 1}, "missing form; it is no fit.json"),
     "form": (lambda d: {**d, "form": "m9"}, "form is 'm9'; accepted are"),
-    "status": (lambda d: {**d, "status": "fine"}, "status is 'fine'"),
-    "params": (lambda d: {**d, "params": {"E": None}}, "E is null; expected a number"),
+    "status": (lambda d: {**d, "status": "fine"}, "'fine' is not a valid Status"),
+    "params": (lambda d: {**d, "params": {"E": None}}, "params.E is null; expected a number"),
+    "params of another": (
+        lambda d: {**d, "params": {**d["params"], "A": 1.0}}, "params.A is not what solver says",
+    ),
+    "solver": (lambda d: {**d, "solver": [1.0]}, r"theta = \[1.0\]; form 'chinchilla' has 5"),
+    "certainty": (
+        lambda d: {**d, "certainty": {**d["certainty"], "profile": {"E": 1.0}}},
+        "certainty.profile.E is no pair",
+    ),
+    "too few points": (lambda d: {**d, "points": d["points"][:3]}, "3 points .* are too few"),
     "points empty": (lambda d: {**d, "points": []}, "points is empty"),
     "points lack": (lambda d: {**d, "points": [{"N": 1.0}]}, r"points\[0\] lacks D"),
     "points odd": (lambda d: {**d, "points": [3]}, r"points\[0\] is no object"),

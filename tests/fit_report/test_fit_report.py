@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -45,7 +46,8 @@ def planted(hold_out: str | None, noise: float = 0.005):
     table = Table(columns, tuple(f"runs.csv:{i + 2}" for i in range(len(N))),
                   (Removal("runs.csv:99", "loss is nan"),))  # fmt: skip
     rule = parse_hold_out(hold_out) if hold_out else None
-    return fitting.fit_table(table, bootstrap=REPLICATES, hold_out=rule)
+    found = fitting.fit_table(table, bootstrap=REPLICATES, hold_out=rule)
+    return replace(found, certainty=fitting.certainty(found.fit))
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +106,7 @@ def test_what_was_fitted_is_stated(fitted, page):
         "r²/2 up to delta = 0.001, linear beyond",
         "Status converged",
         f"{REPLICATES} bootstrap resamples of runs (seed 0)",
+        "Design condition number",
         "one run scatters by",
         "runs.csv:99 : loss is nan",
         "Command farwide fit runs.csv",
@@ -123,6 +126,15 @@ def test_numbers_on_the_page_are_those_of_the_fit(fitted, page):
         found = estimates[name]
         for number, exact in zip(shown[symbol], found, strict=True):
             assert number == pytest.approx(exact, abs=0.1 * (found.high - found.low))
+    profiles = re.findall(
+        r'<th scope="row">([Eαβ])</th>(?:<td class="number">.*?</td>){2}'
+        r'<td class="number">(.*?) to (.*?)</td>', page
+    )  # fmt: skip
+    assert len(profiles) == 3
+    for symbol, *ends in profiles:
+        exact = fitted.certainty.profile[{"α": "alpha", "β": "beta"}.get(symbol, symbol)]
+        for number, end in zip(ends, exact, strict=True):
+            assert float(number) == pytest.approx(end, abs=0.1 * (exact[1] - exact[0]))
     errors = fitting.log_errors(fitted.fit, fitted.held)
     rmsle = 100 * float(np.sqrt(np.mean(errors**2)))
     for title in (text_of(page), heading(page, "extrapolation")):
@@ -276,7 +288,7 @@ def test_without_a_bootstrap_and_with_a_term_switched_off(tmp_path):
     assert "Not drawn: isoflop. The fit has switched a term of the law off" in text
     assert "Not drawn: bootstrap. The fit has no bootstrap replicates" in text
     assert "The fit ended at bound" in text
-    assert "none: no bootstrap" in text
+    assert "none: the fit has no bootstrap" in text
     assert "predicts" not in re.search(r"<h1>(.*?)</h1>", page, re.S).group(1)
     assert figure(page, "loss_against_compute")["data"]
 

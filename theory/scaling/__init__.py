@@ -14,6 +14,7 @@ from theory.scaling.compute_optimal import Frontier, frontier, frontier_interval
 from theory.scaling.design import Plan, next_runs
 from theory.scaling.form import Centre, Form, Positive, Report, Scale, Term
 from theory.scaling.laws import forms
+from theory.scaling.restore import restore
 from theory.scaling.result import Fit, Interval, Status
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "frontier",
     "frontier_interval",
     "next_runs",
+    "restore",
 ]

@@ -27,12 +27,12 @@ GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eta": "η",
 
 
 class Row(NamedTuple):
-    """A number of the page with its interval."""
+    """A number of the page with its intervals."""
 
     symbol: str
     value: str
-    interval: str
-    meaning: str = ""
+    bootstrap: str
+    other: str = ""  # the profile likelihood's interval, or what the number is
 
 
 class PointRow(NamedTuple):
@@ -111,6 +111,7 @@ def settings(saved: SavedFit) -> list[tuple[str, str]]:
         ("Loss", _loss_line(fit)),
         ("Status", str(fit.status)),
         *(("Note", note) for note in fit.notes),
+        *_design_lines(saved),
         ("Intervals", _bootstrap_line(fit, saved.level)),
         ("Noise", found.noise.sentence),
     ]
@@ -173,9 +174,24 @@ def _loss_line(fit: scaling.Fit) -> str:
             f"Huber of r = log observed − log predicted: r²/2 up to delta = {fit.delta:g}, linear "
             "beyond"
         )
+    if fit.loss == "asymmetric":
+        return (
+            f"Huber (delta = {fit.delta:g}) of r = log observed − log predicted, times "
+            f"{2 * (fit.tau or 0.5):g} where r is above 0 and {2 - 2 * (fit.tau or 0.5):g} below"
+        )
     return {"squared": "r²/2", "l1": "|r|"}.get(fit.loss, fit.loss) + (
         ", r = log observed − log predicted"
     )
+
+
+def _design_lines(saved: SavedFit) -> list[tuple[str, str]]:
+    """How well these points determine the law, in a number and in words."""
+    certainty = saved.runs_fit.certainty
+    if certainty is None:
+        return []
+    told = [s for s in certainty.sentences if s not in saved.runs_fit.fit.notes]
+    start = f"condition number {numbers.scientific(certainty.condition, 2)} (1 is best)"
+    return [("Design", start + (f"; {told[0]}" if told else "")), *(("", s) for s in told[1:])]
 
 
 def _bootstrap_line(fit: scaling.Fit, level: float) -> str:
@@ -193,9 +209,25 @@ def _bootstrap_line(fit: scaling.Fit, level: float) -> str:
 
 
 def estimates(saved: SavedFit) -> list[Row]:
-    """The law's parameters."""
+    """The law's parameters: by the bootstrap, and by the profile likelihood if that is there."""
     found = parameter_estimates(saved.runs_fit.fit, saved.level)
-    return [Row(GREEK.get(name, name), *numbers.estimate(*e)) for name, e in found.items()]
+    certainty = saved.runs_fit.certainty
+    out = []
+    for name, estimate in found.items():
+        value, interval = numbers.estimate(*estimate)
+        profile = ""
+        if certainty is not None and name in certainty.profile:
+            low, high = certainty.profile[name]
+            profile = f"{_end(low)} to {_end(high)}"
+            if np.isfinite([low, high]).all():
+                shown, profile = numbers.estimate(estimate.value, low, high)
+                value = value if interval else shown
+        out.append(Row(GREEK.get(name, name), value, interval, profile))
+    return out
+
+
+def _end(value: float) -> str:
+    return numbers.fixed(value, 0) if math.isinf(value) else numbers.scientific(value, 3)
 
 
 def exponents(saved: SavedFit) -> list[Row]:

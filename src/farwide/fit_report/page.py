@@ -89,6 +89,7 @@ def render(saved: SavedFit) -> str:
         cards=facts.cards(saved),
         settings=facts.settings(saved),
         level=f"{saved.level:.0%}",
+        profiled=f"{saved.level:.0%}, profile likelihood" if found.certainty else "",
         estimates=facts.estimates(saved),
         exponents=facts.exponents(saved),
         panels=[(panel, Markup(panel.json)) for panel in shown if panel.figure is not None],

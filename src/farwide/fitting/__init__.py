@@ -1,6 +1,6 @@
 """Fit a law to our runs or to anyone's table, say how noisy a run is, and predict the next one."""
 
-from farwide.fitting.fits import RunsFit, fit_runs, fit_table
+from farwide.fitting.fits import Certainty, RunsFit, certainty, fit_runs, fit_table
 from farwide.fitting.hold_out import HoldOut, Score, log_errors, parse_hold_out, score
 from farwide.fitting.noise import NoiseEstimate, estimate_noise
 from farwide.fitting.prediction import (
@@ -18,6 +18,7 @@ from farwide.fitting.summary import (
 )
 
 __all__ = [
+    "Certainty",
     "Estimate",
     "HoldOut",
     "NoiseEstimate",
@@ -25,6 +26,7 @@ __all__ = [
     "RunsFit",
     "SavedFit",
     "Score",
+    "certainty",
     "compute_optimal_exponents",
     "estimate_noise",
     "fit_runs",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
 
 from farwide.fitting.hold_out import HoldOut, split
 from farwide.fitting.noise import NoiseEstimate, noise_of
@@ -12,6 +15,15 @@ from farwide.tables import LeftOut, Table, runs_table
 from farwide.tables.runs import Parameters
 from farwide.tables.table import concatenate
 from theory import scaling
+from theory.scaling.columns import derive
+
+
+class Certainty(NamedTuple):
+    """What the likelihood says of the parameters, beside the bootstrap."""
+
+    profile: Mapping[str, tuple[float, float]]  # intervals; 0 or infinite where there is no end
+    condition: float  # of the design; 1 is best
+    sentences: tuple[str, ...]  # what the design cannot tell, or hardly
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class RunsFit:
     parameters: Parameters | None = None  # what N counts; None where the table decides
     held: Table | None = None  # rows that were measured and not fitted, to score the law on
     hold_out: str = ""  # which those are, in words
+    certainty: Certainty | None = None
 
 
 def fit_runs(
@@ -68,6 +81,7 @@ def fit_runs(
     held, words = fitted.held, fitted.hold_out
     if len(ended):
         held = ended if held is None else concatenate([held, ended])
+        held = with_derived(held, fitted.fit.law)
         words = "; ".join([*([words] if words else []), "runs of the role held_out"])
     return replace(fitted, held_out=held_out, parameters=parameters, held=held, hold_out=words)
 
@@ -92,6 +106,7 @@ def fit_table(
     law = form if isinstance(form, scaling.Form) else known_form(form)
     if left_out is None:
         left_out = [LeftOut(removal.where, removal.reason) for removal in table.removed]
+    table = with_derived(table, law)
     held, words = None, ""
     if hold_out is not None and len(table):
         table, held, words = split(table, hold_out, law)
@@ -105,10 +120,23 @@ def fit_table(
             + (f" (left out: {reasons}{more})" if left_out else "")
         )
     inputs = (*law.columns, law.target, "run", "weight")
-    data = {name: table.columns[name] for name in inputs if name in table.columns}
+    data: dict[str, np.ndarray] = {n: table.columns[n] for n in inputs if n in table.columns}
     fit = scaling.fit(law, data, loss=loss, delta=delta, bootstrap=bootstrap, seed=seed)
     noise = noise_of(fit.residuals, data, law.columns, law.target, len(law.params))
     return RunsFit(fit, table, noise, tuple(left_out), held=held, hold_out=words)
+
+
+def with_derived(table: Table, law: scaling.Form) -> Table:
+    """The table with C = 6 N D and M = D / N where a law reads them and the table has N and D."""
+    found = derive(law, table.columns)
+    new = {name: column for name, column in found.items() if name not in table.columns}
+    return replace(table, columns={**table.columns, **new}) if new else table
+
+
+def certainty(fit: scaling.Fit, level: float = 0.95) -> Certainty:
+    """Profile-likelihood intervals of the parameters, and what the design cannot tell."""
+    found = fit.identifiability
+    return Certainty(fit.profile(level=level), float(found.condition), found.sentences)
 
 
 def known_form(name: str) -> scaling.Form:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from farwide.fitting.fits import RunsFit, known_form
+from farwide.fitting.fits import Certainty, RunsFit, known_form
 from farwide.fitting.hold_out import log_errors, score
 from farwide.fitting.noise import NoiseEstimate
 from farwide.fitting.summary import compute_optimal_exponents, objective_name, parameter_estimates
@@ -51,12 +51,15 @@ def fit_summary(runs_fit: RunsFit, *, level: float = 0.95) -> dict[str, Any]:
         "objective": {"name": objective_name(fit), "value": fit.objective},
         "loss": fit.loss,
         "delta": fit.delta,
+        "tau": fit.tau,
+        "solver": [float(value) for value in fit.solution.theta],
         "n_points": fit.n_points,
         "parameters": runs_fit.parameters,
         "compute_optimal": {
             name: estimate._asdict()
             for name, estimate in compute_optimal_exponents(fit, level).items()
         },
+        "certainty": None if runs_fit.certainty is None else runs_fit.certainty._asdict(),
         "rmsle": score(residuals, fit.data["weight"])._asdict(),
         "hold_out": None
         if held is None or errors is None
@@ -133,40 +136,35 @@ def load_fit(path: str | Path) -> SavedFit:
         law = known_form(found.of("form", str))
     except ValueError as error:
         raise LogError(path, str(error)) from None
-    table, residuals = _table(found, "points", law)
+    table = _table(found, "points", law)
     if not len(table):
         raise LogError(path, "points is empty")
-    held, _ = _table(found, "held_out_points", law)
+    held = _table(found, "held_out_points", law)
     noise = _Fields(found.of("noise", dict), path, "noise.")
-    params = {name: _number(found.of("params", dict).get(name), name, path) for name in law.params}
-    weight = table.columns.get("weight", np.ones(len(table)))
-    data = {name: table.columns[name] for name in (*law.columns, law.target)}
-    data["weight"] = weight
-    if "run" in table.columns:
-        data["run"] = table.columns["run"]
+    inputs = (*law.columns, law.target, "run", "weight")
+    parameters = found.of("parameters", (str, None))
     draws, status, redrawn, seed = _bootstrap(found, law)
-    delta, parameters = found.of("delta", (float, int, None)), found.of("parameters", (str, None))
     try:
-        ending = scaling.Status(found.of("status", str))
-    except ValueError:
-        raise LogError(path, f"status is {found.of('status', str)!r}, which is none") from None
-    fit = scaling.Fit(
-        form=law.name,
-        law=law,
-        params=params,
-        objective=_number(found.of("objective", dict).get("value"), "objective.value", path),
-        status=ending,
-        notes=tuple(map(str, found.of("notes", list))),
-        loss=found.of("loss", str),
-        delta=None if delta is None else float(delta),
-        n_points=int(np.sum(weight > 0)),
-        data=data,
-        residuals=residuals,
-        bootstrap=draws,
-        bootstrap_status=status,
-        bootstrap_redrawn=redrawn,
-        seed=seed,
-    )
+        fit = scaling.restore(
+            law,
+            {name: table.columns[name] for name in inputs if name in table.columns},
+            found.of("solver", list),
+            loss=found.of("loss", str),
+            delta=found.of("delta", (float, int, None)),
+            tau=found.of("tau", (float, int, None)),
+            status=found.of("status", str),
+            notes=tuple(map(str, found.of("notes", list))),
+            bootstrap=draws,
+            bootstrap_status=status,
+            bootstrap_redrawn=redrawn,
+            seed=seed,
+        )
+    except (ValueError, TypeError) as error:
+        raise LogError(path, str(error)) from None
+    stated = found.of("params", dict)
+    for name, value in fit.params.items():
+        if not np.isclose(_number(stated.get(name), f"params.{name}", path), value, rtol=1e-6):
+            raise LogError(path, f"params.{name} is not what solver says, {value:.9g}")
     rule = found.of("hold_out", (dict, None))
     runs_fit = RunsFit(
         fit=fit,
@@ -190,6 +188,7 @@ def load_fit(path: str | Path) -> SavedFit:
         parameters=parameters,
         held=held if len(held) else None,
         hold_out="" if rule is None else str(rule.get("rule", "")),
+        certainty=_certainty(found),
     )
     level = float(found.of("level", (float, int)))
     return SavedFit(runs_fit, level, found.of("provenance", dict), path)
@@ -223,10 +222,33 @@ def _number(value: Any, name: str, path: Path) -> float:
     return float(value)
 
 
-def _table(found: _Fields, name: str, law: scaling.Form) -> tuple[Table, np.ndarray]:
-    """The rows of a list of points, and their residuals."""
+def _certainty(found: _Fields) -> Certainty | None:
+    """The profile intervals, where null stands for an infinite end."""
+    obj = found.of("certainty", (dict, None))
+    if obj is None:
+        return None
+    fields = _Fields(obj, found.path, "certainty.")
+    profile = {}
+    for name, ends in fields.of("profile", dict).items():
+        if not isinstance(ends, list) or len(ends) != 2:
+            raise LogError(found.path, f"certainty.profile.{name} is no pair of numbers")
+        low, high = ends
+        profile[name] = (
+            -np.inf if low is None else _number(low, name, found.path),
+            np.inf if high is None else _number(high, name, found.path),
+        )
+    condition = fields.of("condition", (float, int, None))
+    return Certainty(
+        profile,
+        np.inf if condition is None else float(condition),
+        tuple(map(str, fields.of("sentences", list))),
+    )
+
+
+def _table(found: _Fields, name: str, law: scaling.Form) -> Table:
+    """The rows of a list of points."""
     rows: Sequence[Any] = found.of(name, list)
-    needed = (*law.columns, law.target, "origin", "residual")
+    needed = (*law.columns, law.target, "origin")
     for i, row in enumerate(rows):
         if not isinstance(row, dict) or (missing := [n for n in needed if n not in row]):
             lacks = f"lacks {missing[0]}" if isinstance(row, dict) else "is no object"
@@ -245,8 +267,7 @@ def _table(found: _Fields, name: str, law: scaling.Form) -> tuple[Table, np.ndar
     for column in (*law.columns, law.target):
         if column in columns and not np.all(columns[column] > 0):
             raise LogError(found.path, f"{name}: {column} holds a number that is not above 0")
-    residuals = [_number(row["residual"], f"{name}: residual", found.path) for row in rows]
-    return Table(columns, tuple(str(row["origin"]) for row in rows)), np.asarray(residuals)
+    return Table(columns, tuple(str(row["origin"]) for row in rows))
 
 
 def _bootstrap(

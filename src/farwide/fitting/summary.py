@@ -58,6 +58,11 @@ def objective_name(fit: scaling.Fit) -> str:
     """
     weighted = "weighted " if np.any(fit.data["weight"] != 1) else ""
     points = f"over {fit.n_points} points"
+    if fit.tau is not None and fit.delta is not None:
+        return (
+            f"{weighted}sum of asymmetric Huber({short(fit.delta)}, tau {fit.tau:g}) of log "
+            f"residuals {points}"
+        )
     if fit.delta is not None:
         return f"{weighted}sum of Huber({short(fit.delta)}) of log residuals {points}"
     kinds = {"squared": "squared", "l1": "absolute"}
