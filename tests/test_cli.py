@@ -148,7 +148,7 @@ def test_a_torn_log_of_ours_is_a_warning(capsys, tmp_path):
 BAD_FILES = {
     "empty": (b"", 1),
     "header only": (b"N,D,loss\n", 1),
-    "missing column": (b"N,D,val_loss\n1,2,3\n", 1),
+    "missing column": (b"N,D,accuracy\n1,2,3\n", 1),
     "NaN": (CSV.encode() + b"1,2,nan\n", 18),
     "infinity": (CSV.encode() + b"1,inf,3\n", 18),
     "not positive": (CSV.encode() + b"1,0,3.0\n", 18),
@@ -171,9 +171,10 @@ def test_a_bad_file_gives_one_message_with_file_and_line(capsys, tmp_path, case)
 
 def test_a_missing_column_is_explained(capsys, tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("params,tokens,val_loss\n1,2,3\n")
+    path.write_text("params,params_active,tokens,val_loss\n1,1,2,3\n")
     message = _refused(capsys, "fit", path)
-    assert "present: params, tokens, val_loss" in message
+    assert "present: params, params_active, tokens, val_loss" in message
+    assert "2 columns may be it: params, params_active" in message
     assert "--columns N=params" in message
 
 

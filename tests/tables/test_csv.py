@@ -70,7 +70,6 @@ BAD = {
     "binary": (b"N,D,loss\n1,\x00\x01,3\n", 2, "binary file"),
     "not UTF-8": (b"N,D,loss\n1,2,3.0\n1,\xe9,3\n", 3, "not UTF-8"),
     "UTF-16": ((HEADER + ROWS).encode("utf-16"), 1, "UTF-16"),
-    "Parquet": (b"PAR1\x15\x04", 1, "Parquet"),
     "gzip": (b"\x1f\x8b\x08\x00", 1, "gzip"),
     "missing column": ("N,D,val_loss\n1,2,3\n", 1, "map it with --columns loss=val_loss"),
     "other case": ("n,D,loss\n1,2,3\n", 1, "map it with --columns N=n"),

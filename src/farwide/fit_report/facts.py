@@ -99,6 +99,7 @@ def settings(saved: SavedFit) -> list[tuple[str, str]]:
     out = [
         ("Law", f"{fit.form}: {fit.law.formula}"),
         ("Points", _points_line(saved)),
+        *(("Read", note) for note in table.notes),
         ("Held out", _held_line(saved)),
         ("Left out", "nothing" if not found.left_out else f"{len(found.left_out)}, listed below"),
     ]

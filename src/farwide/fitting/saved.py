@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def fit_summary(runs_fit: RunsFit, *, level: float = 0.95) -> dict[str, Any]:
         "level": level,
         "status": str(fit.status),
         "notes": list(fit.notes),
+        "reading": list(runs_fit.table.notes),
         "objective": {"name": objective_name(fit), "value": fit.objective},
         "loss": fit.loss,
         "delta": fit.delta,
@@ -136,7 +137,9 @@ def load_fit(path: str | Path) -> SavedFit:
         law = known_form(found.of("form", str))
     except ValueError as error:
         raise LogError(path, str(error)) from None
-    table = _table(found, "points", law)
+    table = replace(
+        _table(found, "points", law), notes=tuple(map(str, found.of("reading", list)))
+    )
     if not len(table):
         raise LogError(path, "points is empty")
     held = _table(found, "held_out_points", law)

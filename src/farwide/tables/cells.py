@@ -1,4 +1,4 @@
-"""One cell: a positive finite number, or the reason why it is none."""
+"""One cell: a finite number, positive where it must be, or the reason why it is none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 
 
-def text_number(name: str, cell: str) -> float:
+def text_number(name: str, cell: str, *, positive: bool = True) -> float:
     """The number that a CSV cell holds; ValueError says why it cannot be used."""
     text = cell.strip()
     if not text:
@@ -25,20 +25,23 @@ def text_number(name: str, cell: str) -> float:
         raise ValueError(f"{name} is {text!r}: a comma for a decimal point? Write a point")
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{name} is {shown(text)}, not a number")
-    return _positive(name, float(text), text)
+    return _checked(name, float(text), text, positive)
 
 
-def json_number(name: str, value: Any) -> float:
+def json_number(name: str, value: Any, *, positive: bool = True) -> float:
     """The number that a JSON value is; ValueError says why it cannot be used."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         found = json_type(value)
         raise ValueError(f"{name} is {found if value is None else f'{found}, {shown(value)}'}, "
                          "not a number")  # fmt: skip
+    if isinstance(value, float) and not math.isfinite(value):
+        written = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        raise ValueError(f"{name} is {written}, which is not a finite number")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    return _positive(name, number, shown(value))
+    return _checked(name, number, shown(value), positive)
 
 
 def text_label(name: str, cell: Any) -> str:
@@ -52,9 +55,24 @@ def text_label(name: str, cell: Any) -> str:
     return cell.strip()
 
 
-def _positive(name: str, number: float, written: str) -> float:
+def lenient_number(value: Any) -> float | None:
+    """A number as it is written, NaN and infinities too; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    text = value.strip() if isinstance(value, str) else ""
+    return float(text) if _NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text) else None
+
+
+def _checked(name: str, number: float, written: str, positive: bool) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{name} is {shortened(written)}, too large for a 64-bit float")
+    if not positive:
+        return number
     if number == 0 and name.startswith("weight") and not _has_digit(written):
         return number  # a row that does not count
     if number <= 0:
@@ -70,5 +88,6 @@ def _has_digit(written: str) -> bool:
 
 
 def shortened(text: str, length: int = 40) -> str:
-    """A text as a message shows it."""
+    """A text as a message shows it, on one line."""
+    text = " ".join(text.split()) if "\n" in text or "\r" in text else text
     return text if len(text) <= length else text[: length - 3] + "..."

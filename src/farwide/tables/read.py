@@ -1,253 +1,246 @@
-"""Read results for a fit from any mix of CSV files, JSON Lines files and folders of our runs."""
+"""Read results for a fit from any mix of files and folders, and say what becomes of every row."""
 
 from __future__ import annotations
 
-import difflib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from farwide.runlog import LogError, read_runs
-from farwide.runlog.files import decode, read_bytes
-from farwide.runlog.reading import CONFIG, METRICS
-from farwide.tables.cells import json_number, text_label, text_number
-from farwide.tables.csv_text import cut_short, read_csv_text
-from farwide.tables.json_lines import absent, dotted_names, lookup, read_json_lines
-from farwide.tables.records import is_our_log, records_table
+from farwide.runlog import LogError, Run
+from farwide.tables.conditions import Condition, parse_condition
+from farwide.tables.mapping import FILE, RUN, STEP, WEIGHT, Columns
 from farwide.tables.runs import Parameters, runs_table
-from farwide.tables.table import Rejections, Table, concatenate
+from farwide.tables.selection import (
+    ROWS,
+    Candidate,
+    RowsOfRun,
+    RunRules,
+    select,
+    warn_of_repeats,
+)
+from farwide.tables.source import Source
+from farwide.tables.sources import open_sources, table_source
+from farwide.tables.table import Rejections, Removal, Table, error_at
 
-RUN = "run"
-WEIGHT = "weight"
-OPTIONAL = (RUN, WEIGHT)
-_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
-_MAGIC = {b"PAR1": "a Parquet file", b"PK\x03\x04": "a zip or spreadsheet file",
-          b"\x1f\x8b": "a gzip file", b"\xff\xfe": "UTF-16 text",
-          b"\xfe\xff": "UTF-16 text"}  # fmt: skip
+REQUIRED = ("N", "D", "loss")
 
 
 def read_table(
     paths: str | Path | Iterable[str | Path],
     *,
     columns: Mapping[str, str] | None = None,
-    required: Sequence[str] = ("N", "D", "loss"),
+    required: Sequence[str] = REQUIRED,
     skip_bad: bool = False,
     parameters: Parameters = "non_embedding",
+    guess: bool = False,
+    where: Sequence[str | Condition] = (),
+    finished: Sequence[str | Condition] = (),
+    diverged: float | None = None,
+    rows: RowsOfRun | None = None,
 ) -> Table:
     """Read positive numbers in named columns, one row a result.
 
-    Arguments: `paths`, a file or folder or several; `columns` {our name: the name in the files},
-    where a name that is not mapped stands for itself and a dotted name reaches into nested JSON;
-    `required`, the columns to read; `run` (text) and `weight` are read too where a file has them.
-    `parameters` says which count is N for runs of ours, whose columns need no mapping (they
-    are those of `runs_table`).
+    Files: CSV, JSON Lines, JSON (an array of objects, or one object), each also gzipped; Parquet;
+    TensorBoard event files; exports of Weights & Biases; and folders of our runs.
+
+    Arguments: `paths`, a file or folder or several; `columns` {our name: the name in the files, or
+    a formula of such names}, where a name that is not mapped stands for itself and a dotted name
+    reaches into nested values; `required`, the columns to read, the loss last; `run` (text) and
+    `weight` are read too where a file has them. `parameters` says which count is N for runs of
+    ours, whose columns need no mapping (they are those of `runs_table`).
+    `guess` takes a column under a well-known other name where exactly one is there, and says so in
+    `Table.notes`.
     `skip_bad` removes bad rows and files and lists them in `Table.removed`; else the first one
     raises.
 
-    Raises LogError naming file and line for: a file that is missing, unreadable, empty, not text
-    or cut short, a row with too few cells or invalid JSON, a missing column (with those present
-    and the nearest), a cell that is no finite positive number; and, `skip_bad` or not, when no row
-    is left.
+    In this order: `where`, conditions that every row must meet; `finished`, conditions that the
+    last row of a run must meet, or the run is left out; `diverged`, a factor: a run is left out
+    that ends with a loss that is not finite or above this many times its lowest; `rows`, which rows
+    of a run are used: "all", the "last" (by its step, else D where that differs in each row, else
+    place in the files) or the one of "lowest" loss. None is "all" with a warning where a run has
+    several. Only rows that are left then must hold numbers. What is left out is in
+    `Table.removed`, a reason each; rows that repeat another are used and warned about.
+
+    Raises LogError naming file and line for: a file that is missing, unreadable, empty, not of its
+    format or cut short, a row with too few cells or invalid JSON, a missing column (with those
+    present and the nearest), a cell that is no finite positive number; and, `skip_bad` or not, when
+    no row is left. ValueError for arguments that cannot be used.
     """
     sources = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     if not sources:
         raise ValueError("paths is empty; expected at least one file or folder")
-    mapping = dict(columns or {})
+    rules = run_rules(required, finished, diverged, rows)
+    conditions = [parse_condition(c) if isinstance(c, str) else c for c in where]
     reject = Rejections(skip_bad)
-    parts = []
-    for path in sources:
+    notes: list[str] = []
+    candidates: list[Candidate] = []
+    for source in open_sources(sources, parameters, reject):
         try:
-            parts.append(_read_source(path, mapping, required, parameters, reject))
+            found = _bind(source, dict(columns or {}), rules, conditions, guess, notes)
+            candidates += _filtered(source, found, rules, conditions, reject)
         except LogError as error:
             reject(error)
-    parts = [part for part in parts if len(part)]
-    if not parts:
+    candidates = select(candidates, rules, reject, notes)
+    table = _collect(candidates, dict(columns or {}), rules, reject, notes)
+    if table is None:
         raise LogError(sources[0], _nothing_left(sources, reject))
-    return concatenate(parts, reject.removed)
+    labels = table.columns.values()
+    warn_of_repeats(
+        list(zip(*(column.tolist() for column in labels), strict=True)), table.origin,
+        lambda message: warnings.warn(message, stacklevel=4),
+    )  # fmt: skip
+    return table
 
 
-def is_our_runs(path: Path) -> bool:
-    """Whether a path means run folders: a folder, or the metrics.jsonl inside a run's folder."""
-    return path.is_dir() or (path.name == METRICS and (path.parent / CONFIG).is_file())
+def filter_runs(
+    runs: Sequence[Run],
+    *,
+    parameters: Parameters = "non_embedding",
+    required: Sequence[str] = REQUIRED,
+    where: Sequence[str | Condition] = (),
+) -> tuple[list[Run], list[Removal]]:
+    """Runs of ours that meet conditions at their end, and what was left out.
+
+    Conditions speak of the columns of `runs_table`. Runs that it does not list (held out,
+    unfinished) are kept: it says why they are not fitted.
+    """
+    conditions = [parse_condition(c) if isinstance(c, str) else c for c in where]
+    table = runs_table(runs, parameters=parameters)
+    if not conditions or not len(table):
+        return list(runs), []
+    reject = Rejections(False)
+    source = table_source(table, Path(table.origin[0]))
+    rules = run_rules(required, (), None, None)
+    found = _bind(source, {}, rules, conditions, False, [])
+    _filtered(source, found, rules, conditions, reject)
+    gone = {removal.where for removal in reject.removed}
+    return [run for run in runs if str(run.path) not in gone], reject.removed
 
 
-def _read_source(
-    path: Path,
-    mapping: Mapping[str, str],
+def run_rules(
     required: Sequence[str],
-    parameters: Parameters,
-    reject: Rejections,
-) -> Table:
-    if is_our_runs(path):
-        runs = read_runs(path, on_error=reject)
-        table = runs_table(runs, parameters=parameters)
-        reject.removed.extend(table.removed)
-        return _select(table, mapping, required, path)
-    raw = read_bytes(path)
-    _refuse_binary(raw, path)
-    text = decode(raw.removeprefix(b"\xef\xbb\xbf"), path)
-    if not text.strip():
-        raise LogError(path, "empty file", line=1)
-    if is_our_log(text):
-        return _select(records_table(raw, path, parameters), mapping, required, path)
-    if path.suffix.lower() in _JSON_SUFFIXES or text.lstrip().startswith(("{", "[")):
-        return _read_json(text, path, mapping, required, reject)
-    return _read_csv(text, path, mapping, required, reject)
+    finished: Sequence[str | Condition],
+    diverged: float | None,
+    rows: RowsOfRun | None,
+) -> RunRules:
+    """The rules for runs, checked; ValueError for one that cannot be used."""
+    if rows is not None and rows not in ROWS:
+        raise ValueError(f"rows is {rows!r}; accepted are {', '.join(ROWS)}")
+    if diverged is not None and not 1 <= diverged < float("inf"):
+        raise ValueError(f"diverged is {diverged!r}; expected a factor of 1 or more")
+    conditions = tuple(
+        parse_condition(c, f"--finished {c}") if isinstance(c, str) else c for c in finished
+    )
+    return RunRules(rows, conditions, diverged, required[-1], required)
 
 
-def _select(table: Table, mapping: Mapping[str, str], required: Sequence[str], path: Path) -> Table:
-    """The required columns of a table of our runs, and `run`."""
-    columns = {}
-    for name in dict.fromkeys((*required, *mapping, RUN)):
-        column = mapping.get(name, name)
-        column = {"tokens": "D", "validation_loss": "loss"}.get(column, column)
-        if column not in table.columns:
-            raise LogError(path, missing_column(name, column, [*table.columns]))
-        columns[name] = table.columns[column]
-    return Table(columns, table.origin)
-
-
-def _read_csv(
-    text: str,
-    path: Path,
+def _bind(
+    source: Source,
     mapping: Mapping[str, str],
-    required: Sequence[str],
+    rules: RunRules,
+    conditions: Sequence[Condition],
+    guess: bool,
+    notes: list[str],
+) -> Columns:
+    found = Columns(source, mapping, rules.required, guess=guess and not source.ours)
+    if source.ours and rules.rows in ("all", "lowest"):
+        raise LogError(source.path, f"--rows {rules.rows}: runs of ours have one row, their last")
+    for condition in (*conditions, *rules.finished):
+        condition.bind(found)
+    if rules.asked:
+        found.order()
+    if found.guessed:
+        pairs = ", ".join(f"{name} = {column}" for name, column in found.guessed.items())
+        note = f"{pairs} (guessed from the names of the columns; --columns says otherwise)"
+        if note not in notes:
+            notes.append(note)
+    return found
+
+
+def _filtered(
+    source: Source,
+    columns: Columns,
+    rules: RunRules,
+    conditions: Sequence[Condition],
     reject: Rejections,
-) -> Table:
-    table = read_csv_text(text, path, reject)
-    wanted = _wanted(mapping, required, table.names)
-    for name, column in wanted.items():
-        if column not in table.names:
-            reason = missing_column(name, column, table.names)
-            raise LogError(path, reason, line=table.header_line)
-        if table.names.count(column) > 1:
-            reason = f"the header has the column {column!r} twice"
-            raise LogError(path, reason, line=table.header_line)
-    cut = cut_short(table, set(wanted.values()))
-    rows = list(table.rows)
-    if cut is not None:
-        reject(LogError(path, cut, line=rows.pop()[0]))
-    index = {name: table.names.index(column) for name, column in wanted.items()}
-
-    def parse(cells: list[str]) -> dict[str, Any]:
-        return {
-            name: (text_label if name == RUN else text_number)(_label(name, wanted), cells[at])
-            for name, at in index.items()
-        }
-
-    return _collect(rows, parse, wanted, path, reject)
-
-
-def _read_json(
-    text: str,
-    path: Path,
-    mapping: Mapping[str, str],
-    required: Sequence[str],
-    reject: Rejections,
-) -> Table:
-    rows = read_json_lines(text, path, reject)
-    present = list(dict.fromkeys(name for _, obj in rows for name in dotted_names(obj)))
-    wanted = _wanted(mapping, required, present)
-    for name, column in wanted.items():
-        if rows and all(absent(lookup(obj, column)) for _, obj in rows):
-            raise LogError(path, missing_column(name, column, present), line=rows[0][0])
-
-    def parse(obj: dict[str, Any]) -> dict[str, Any]:
-        values = {}
-        for name, column in wanted.items():
-            value = lookup(obj, column)
-            if absent(value):
-                raise ValueError(missing_column(name, column, list(dotted_names(obj))))
-            read = text_label if name == RUN else json_number
-            values[name] = read(_label(name, wanted), value)
-        return values
-
-    return _collect(rows, parse, wanted, path, reject)
-
-
-def _collect(rows, parse, wanted: Mapping[str, str], path: Path, reject: Rejections) -> Table:
-    """Parse rows of (line, content) into a table; a ValueError becomes a rejection."""
-    if not rows and not reject.skip_bad:
-        raise LogError(path, "has a header and no rows", line=1)
-    values: dict[str, list[Any]] = {name: [] for name in wanted}
-    origin = []
-    for line, content in rows:
+) -> list[Candidate]:
+    """The rows of a source that meet the conditions; the others are listed."""
+    kept = []
+    for row in source.rows(columns.all_used(), reject):
         try:
-            parsed = parse(content)
+            for condition in conditions:
+                if (failure := condition.failure(row, columns)) is not None:
+                    reject.removed.append(Removal(row.where, f"{condition.option}: {failure}"))
+                    break
+            else:
+                kept.append(Candidate(row, columns))
         except ValueError as error:
-            reject(LogError(path, str(error), line=line))
+            reject(error_at(row.path, row.place, str(error)))
+    return kept
+
+
+def _collect(
+    candidates: Sequence[Candidate],
+    mapping: Mapping[str, str],
+    rules: RunRules,
+    reject: Rejections,
+    notes: list[str],
+) -> Table | None:
+    """The numbers of the rows as a table; None when no row is left."""
+    wanted = [name for name in dict.fromkeys((*rules.required, *mapping)) if name != STEP]
+    rows: list[dict[str, Any]] = []
+    origin = []
+    files: dict[str, Path] = {}
+    for candidate in candidates:
+        columns, row = candidate.columns, candidate.row
+        values: dict[str, Any] = {}
+        try:
+            for name in wanted:
+                values[name] = columns.label(row) if name == RUN else candidate.number(name)
+            for name in (RUN, WEIGHT):
+                if name in columns and name not in values:
+                    values[name] = columns.label(row) if name == RUN else candidate.number(name)
+        except ValueError as error:
+            reject(error_at(row.path, row.place, str(error)))
             continue
-        origin.append(f"{path}:{line}")
-        for name, value in parsed.items():
-            values[name].append(value)
-    columns = {
-        name: np.asarray(cells, dtype=np.str_ if name == RUN else np.float64)
-        for name, cells in values.items()
+        rows.append(values)
+        origin.append(candidate.where)
+        files[candidate.where] = row.path
+    if not rows:
+        return None
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for row, where in zip(rows, origin, strict=True):
+        if RUN in names:
+            row.setdefault(RUN, where)
+        for name in names:
+            if name not in row:
+                raise LogError(files[where], f"has no column {name!r}, and other files do")
+    arrays = {
+        name: np.asarray([row[name] for row in rows], dtype=np.str_ if name == RUN else np.float64)
+        for name in names
     }
-    return Table(columns, tuple(origin))
+    _warn_of_sizes(arrays)
+    return Table(arrays, tuple(origin), tuple(reject.removed), tuple(notes))
 
 
-def _wanted(
-    mapping: Mapping[str, str], required: Sequence[str], present: Sequence[str]
-) -> dict[str, str]:
-    """{our name: column of the file}: all that is required or mapped, and what else is there."""
-    wanted = {name: mapping.get(name, name) for name in (*required, *mapping)}
-    for name in OPTIONAL:
-        if name not in wanted and name in present:
-            wanted[name] = name
-    return wanted
-
-
-def _label(name: str, wanted: Mapping[str, str]) -> str:
-    """How a message calls a column: "loss", or "loss (column val_loss)"."""
-    return name if wanted[name] == name else f"{name} (column {wanted[name]!r})"
-
-
-def missing_column(name: str, column: str, present: Sequence[str]) -> str:
-    """The message for a column that a file lacks: what is there, the nearest, how to map it."""
-    shown = ", ".join(present[:30]) + (f" and {len(present) - 30} more" if present[30:] else "")
-    lower = {other.lower(): other for other in reversed(present)}
-    parts = {part: other for other in reversed(present) for part in _parts(other)}
-    near = difflib.get_close_matches(column.lower(), [*lower], 1, 0.6)
-    guess = lower[near[0]] if near else parts.get(column.lower())
-    for alias in _ALIASES.get(name, ()):
-        guess = guess or lower.get(alias) or parts.get(alias)
-    hint = f"; map it with --columns {name}={guess or 'COLUMN'}"
-    nearest = f" (nearest: {guess})" if guess else ""
-    if present and all(_looks_like_number(other) for other in present):
-        hint = "; is the line with the names of the columns missing?"
-    return f"no column {column!r}{nearest}; present: {shown or 'none'}{hint}"
-
-
-def _looks_like_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-_ALIASES = {
-    "N": ("params", "parameters", "n_params", "num_params"),
-    "D": ("tokens", "n_tokens", "num_tokens"),
-    "loss": ("val_loss", "validation_loss", "final_loss", "eval_loss"),
-}
-
-
-def _parts(name: str) -> list[str]:
-    """The words of a column's name, in lower case."""
-    return "".join(c.lower() if c.isalnum() else " " for c in name).split()
-
-
-def _refuse_binary(raw: bytes, path: Path) -> None:
-    for magic, what in _MAGIC.items():
-        if raw.startswith(magic):
-            raise LogError(path, f"{what}; expected CSV or JSON Lines in UTF-8", line=1)
-    if (at := raw.find(b"\0")) >= 0:
-        line = raw.count(b"\n", 0, at) + 1
-        raise LogError(path, "binary file (a zero byte); expected CSV or JSON Lines", line=line)
+def _warn_of_sizes(columns: Mapping[str, np.ndarray]) -> None:
+    """Say so when rows of one run have several N: they may be several runs of one name."""
+    if RUN not in columns or "N" not in columns:
+        return
+    sizes: dict[str, set[float]] = {}
+    for run, size in zip(columns[RUN].tolist(), columns["N"].tolist(), strict=True):
+        sizes.setdefault(run, set()).add(size)
+    several = [run for run, found in sizes.items() if len(found) > 1]
+    if several:
+        more = f" (and {len(several) - 1} more)" if several[1:] else ""
+        warnings.warn(
+            f"rows of run {several[0]}{more} differ in N: several runs of one name? The bootstrap "
+            "and --rows take them for one",
+            stacklevel=4,
+        )
 
 
 def _nothing_left(sources: Sequence[Path], reject: Rejections) -> str:
@@ -257,3 +250,6 @@ def _nothing_left(sources: Sequence[Path], reject: Rejections) -> str:
     first = reject.removed[0]
     count = len(reject.removed)
     return f"no row is left{others}: {count} left out, the first {first.where}: {first.reason}"
+
+
+__all__ = ["FILE", "REQUIRED", "filter_runs", "read_table", "run_rules"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from farwide.runlog import LogError
 class Removal(NamedTuple):
     """A row, a run or a file that is not in a table."""
 
-    where: str  # "FILE:LINE", a file or a folder
+    where: str  # "FILE:LINE", "FILE: row 12", a file or a folder
     reason: str
 
 
@@ -25,9 +25,40 @@ class Table:
     columns: dict[str, np.ndarray]
     origin: tuple[str, ...]  # "FILE:LINE" of each row, a run's folder for a run of ours
     removed: tuple[Removal, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())  # what was guessed or chosen while reading
 
     def __len__(self) -> int:
         return len(self.origin)
+
+
+class RowError(LogError):
+    """A row that cannot be used, in a file whose rows have no lines: "PATH: row 12: reason"."""
+
+    def __init__(self, path: str | Path, reason: str, place: str) -> None:
+        self.place = place
+        super().__init__(path, reason)
+
+    @property
+    def where(self) -> str:
+        """ "PATH: PLACE"."""
+        return place_of(self.path, self.place)
+
+    def __reduce__(self):
+        return RowError, (self.path, self.reason, self.place)
+
+
+def error_at(path: Path, place: int | str | None, reason: str) -> LogError:
+    """The error of a row: `place` is a line, or words such as "row 12", or None."""
+    if isinstance(place, str):
+        return RowError(path, reason, place)
+    return LogError(path, reason, line=place)
+
+
+def place_of(path: Path, place: int | str | None) -> str:
+    """ "PATH:LINE", "PATH: row 12" or "PATH"."""
+    if place is None:
+        return str(path)
+    return f"{path}:{place}" if isinstance(place, int) else f"{path}: {place}"
 
 
 class Rejections:
@@ -41,28 +72,3 @@ class Rejections:
         if not self.skip_bad:
             raise error
         self.removed.append(Removal(error.where, error.reason))
-
-
-def concatenate(parts: Sequence[Table], removed: Sequence[Removal] = ()) -> Table:
-    """One table of several.
-
-    A column `run` that only some parts have is filled up with each row's own origin, since rows
-    without a run's name are runs of their own. Any other column must be in all parts or none:
-    LogError names a part that lacks it.
-    """
-    names = list(dict.fromkeys(name for part in parts for name in part.columns))
-    columns = {}
-    for name in names:
-        pieces = []
-        for part in parts:
-            if name in part.columns:
-                pieces.append(part.columns[name])
-            elif name == "run":
-                pieces.append(np.array(part.origin, dtype=np.str_))
-            else:
-                file = part.origin[0].rpartition(":")[0] or part.origin[0]
-                raise LogError(file, f"has no column {name!r}, and other files do")
-        columns[name] = np.concatenate(pieces)
-    origin = tuple(where for part in parts for where in part.origin)
-    earlier = [removal for part in parts for removal in part.removed]
-    return Table(columns, origin, (*earlier, *removed))
