@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from farwide.fitting.hold_out import HoldOut, split
+from farwide.fitting.hold_out import HoldOut, joined, split
 from farwide.fitting.noise import NoiseEstimate, noise_of
 from farwide.runlog import Run
 from farwide.tables import LeftOut, Table, runs_table
 from farwide.tables.runs import Parameters
-from farwide.tables.table import concatenate
 from theory import scaling
 from theory.scaling.columns import derive
 
@@ -80,7 +79,7 @@ def fit_runs(
     ended = runs_table(runs, parameters=parameters, roles=("held_out",))
     held, words = fitted.held, fitted.hold_out
     if len(ended):
-        held = ended if held is None else concatenate([held, ended])
+        held = ended if held is None else joined(held, ended)
         held = with_derived(held, fitted.fit.law)
         words = "; ".join([*([words] if words else []), "runs of the role held_out"])
     return replace(fitted, held_out=held_out, parameters=parameters, held=held, hold_out=words)

@@ -115,6 +115,13 @@ def _rows(table: Table, keep: np.ndarray) -> Table:
     return replace(table, columns=columns, origin=origin)
 
 
+def joined(first: Table, second: Table) -> Table:
+    """The rows of two tables of runs of ours, in the columns that both have."""
+    both = [name for name in first.columns if name in second.columns]
+    columns = {n: np.concatenate([first.columns[n], second.columns[n]]) for n in both}
+    return replace(first, columns=columns, origin=(*first.origin, *second.origin))
+
+
 def shared_runs(fitted: Table, held: Table) -> tuple[str, ...]:
     """Runs with rows on both sides: what is held out of those is not new to the law."""
     if "run" not in fitted.columns or "run" not in held.columns:

@@ -137,9 +137,7 @@ def load_fit(path: str | Path) -> SavedFit:
         law = known_form(found.of("form", str))
     except ValueError as error:
         raise LogError(path, str(error)) from None
-    table = replace(
-        _table(found, "points", law), notes=tuple(map(str, found.of("reading", list)))
-    )
+    table = replace(_table(found, "points", law), notes=tuple(map(str, found.of("reading", list))))
     if not len(table):
         raise LogError(path, "points is empty")
     held = _table(found, "held_out_points", law)
