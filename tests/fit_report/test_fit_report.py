@@ -285,7 +285,7 @@ def test_without_a_bootstrap_and_with_a_term_switched_off(tmp_path):
     save_fit(tmp_path / "fit.json", fitting.fit_table(table, bootstrap=0, loss="squared"))
     page = build(tmp_path).read_text("utf-8")
     text = text_of(page)
-    assert "Not drawn: isoflop. The fit has switched a term of the law off" in text
+    assert "Not drawn: isoflop. The fitted law has no minimum along C = 6 N D: no split" in text
     assert "Not drawn: bootstrap. The fit has no bootstrap replicates" in text
     assert "The fit ended at bound" in text
     assert "none: the fit has no bootstrap" in text

@@ -16,6 +16,7 @@ from farwide.fitting import (
     parameter_estimates,
     score,
 )
+from farwide.fitting.best_split import best_split, can_split
 from farwide.fitting.hold_out import shared_runs
 from farwide.plotting.interactive.style import percent
 from farwide.plotting.style import power_of_ten, si
@@ -80,16 +81,31 @@ def cards(saved: SavedFit) -> list[tuple[str, str, str]]:
     if exponents:
         value, interval = numbers.estimate(*exponents["a"])
         out.append((value, "a, in N* ∝ C^a", f"{level}: {interval}" if interval else "no interval"))
-        C = float(6 * np.max(fit.data["N"] * fit.data["D"]))
-        best = scaling.frontier(fit, C)
-        what = f"tokens per parameter best at {power_of_ten(C)} FLOPs"
-        out.append((si(float(best.D / best.N), 2), what, "the largest compute fitted"))
+    out += _best_ratio(saved)
     for name in ("E", "e_inf"):
         if name in fit.params:
             value, interval = numbers.estimate(*parameter_estimates(fit, saved.level)[name])
             sure = f"{level}: {interval}" if interval else "no interval"
             out.append((value, f"{name}: what no scale removes", sure))
     return out
+
+
+def _best_ratio(saved: SavedFit) -> list[tuple[str, str, str]]:
+    """The card of the best tokens per parameter, where there is such."""
+    fit, known = saved.runs_fit.fit, saved.runs_fit.table.columns
+    if not ({"N", "D"} <= set(known) and can_split(fit.law)):
+        return []
+    C = float(6 * np.max(known["N"] * known["D"]))
+    try:
+        best = best_split(fit, np.array([C]), sizes=known["N"], level=saved.level)
+    except ValueError:
+        return []
+    sure = "the largest compute fitted"
+    if best.ratio_band is not None:
+        low, high = (float(end[0]) for end in best.ratio_band)
+        sure = f"{saved.level:.0%}: {numbers.scientific(low, 2)} to {numbers.scientific(high, 2)}"
+    what = f"tokens per parameter best at {power_of_ten(C)} FLOPs"
+    return [(si(float(best.ratio[0]), 2), what, sure)]
 
 
 def settings(saved: SavedFit) -> list[tuple[str, str]]:
@@ -103,7 +119,7 @@ def settings(saved: SavedFit) -> list[tuple[str, str]]:
         ("Held out", _held_line(saved)),
         ("Left out", "nothing" if not found.left_out else f"{len(found.left_out)}, listed below"),
     ]
-    if "N" in fit.law.columns:
+    if "N" in table.columns:
         out.append(("N", _counted(saved)))
     if compute := _compute_line(fit, table):
         out.append(("C", compute))
@@ -157,12 +173,10 @@ def _mapping(saved: SavedFit) -> dict[str, Any]:
 
 
 def _compute_line(fit: scaling.Fit, table: Table) -> str:
-    if "C" in fit.law.columns:
-        return "the column C of the data, as given"
-    if "N" not in fit.data or "D" not in fit.data:
-        return ""
+    if "N" not in table.columns or "D" not in table.columns:
+        return "the column C of the data, as given" if "C" in fit.law.columns else ""
     text = "6ND (6 times size times tokens) wherever C is used, not an exact count"
-    own = table.columns.get("flops", table.columns.get("C"))
+    own = table.columns.get("flops")
     if own is not None:
         ratio = np.median(own / (6 * table.columns["N"] * table.columns["D"]))
         text += f"; the runs' own count is {numbers.factor(float(ratio))} times that (median)"

@@ -10,6 +10,7 @@ import plotly.io
 
 from farwide.fit_report import facts
 from farwide.fitting import SavedFit, log_errors
+from farwide.fitting.best_split import can_split
 from farwide.plotting import interactive
 from farwide.plotting.interactive import Rows
 from farwide.tables import Table
@@ -50,9 +51,14 @@ class Panel:
 
 def rows_of(fit: scaling.Fit, table: Table, residuals: np.ndarray, unit: str) -> Rows:
     """The rows of a table as the figures take them."""
-    columns = {name: table.columns[name] for name in fit.law.columns}
-    target = fit.law.target
-    return Rows(facts.labels(table), columns, table.columns[target], residuals, target, unit)
+    law, known = fit.law, table.columns
+    named = law.columns
+    if {"N", "D"} <= set(known) and can_split(law):
+        named = tuple(dict.fromkeys(("N", "D", *law.columns)))
+    columns = {name: known[name] for name in named}
+    return Rows(
+        facts.labels(table), columns, known[law.target], residuals, law.columns, law.target, unit
+    )
 
 
 def panels(saved: SavedFit) -> list[Panel]:
@@ -77,7 +83,7 @@ def panels(saved: SavedFit) -> list[Panel]:
 
     colours = "Colour is the size N; point at a dot to see its run."
     held_text = " Orange diamonds were held out of the fit." if held is not None else ""
-    if rows.sized and len(fit.law.columns) == 2:
+    if rows.sized and can_split(fit.law):
         add(
             "loss_against_compute",
             f"{colours} The dashed line is the lowest {rows.target} that the law allows at each "

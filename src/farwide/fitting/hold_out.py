@@ -15,6 +15,7 @@ from farwide.tables import Table
 from theory import scaling
 
 FLOPS_PER_PARAMETER_TOKEN = 6.0  # C = 6 N D (Kaplan et al. 2020, section 2.1)
+SAME = 1e-3  # values nearer than this in log are one: budgets are planned, N and D rounded
 _COMPARISONS: Mapping[str, Callable] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
@@ -75,7 +76,7 @@ def split(table: Table, rule: HoldOut, law: scaling.Form) -> tuple[Table, Table,
     """The rows that are fitted, those that are held out, and the rule in words.
 
     A share means the rows of largest compute (the column C, else 6 N D, else the law's first
-    column); rows of equal value stay together, so the nearest share that their values allow is
+    column); rows of one value, to 0.1%, stay together, so the nearest share that allows this is
     taken. Raises ValueError for an unknown column and where one of the two sides has no row.
     """
     compute = compute_of(table.columns)
@@ -95,11 +96,12 @@ def split(table: Table, rule: HoldOut, law: scaling.Form) -> tuple[Table, Table,
     else:
         name = counted if compute is not None else law.columns[0]
         values = compute if compute is not None else table.columns[name]
-        distinct = np.unique(values)
-        if len(distinct) < 2:
+        ordered = np.sort(values)
+        edges = ordered[1:][np.diff(np.log(ordered)) > SAME]  # the first of each group but one
+        if not len(edges):
             raise ValueError(f"{rule.text!r}: all rows have {name} = {values[0]:g}")
-        shares = np.array([np.mean(values >= edge) for edge in distinct[1:]])
-        edge = distinct[1:][int(np.argmin(np.abs(shares - rule.share)))]
+        shares = np.array([np.mean(values >= edge) for edge in edges])
+        edge = edges[int(np.argmin(np.abs(shares - rule.share)))]
         held = values >= edge
         words = f"{name} >= {edge:.4g}, the largest {np.mean(held):.0%}"
     if held.all() or not held.any():

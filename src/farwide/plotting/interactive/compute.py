@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from farwide.fitting.best_split import BestSplit
 from farwide.plotting.interactive import points, style
-from farwide.plotting.interactive.best import Best, best_split
+from farwide.plotting.interactive.best import best_of
 from farwide.plotting.interactive.rows import Rows
 from theory import scaling
 
@@ -34,24 +35,29 @@ def loss_against_compute(
     """
     every = np.concatenate([rows.C, held.C]) if held is not None else rows.C
     C = np.geomspace(every.min() / 2, every.max() * BEYOND, 60)
-    best = best_split(fit, C, level=level)
+    best = best_of(fit, rows, C, level=level)
     drawn = style.figure(_title(fit, rows, best), height=470, narrow_height=500)
     losses = [*rows.observed, *(held.observed if held is not None else [])]
-    if isinstance(best, Best):
-        losses += [float(best.loss[-1])]
+    if not isinstance(best, str):
+        losses += [float(best.value[-1])]
         label = "lowest loss of the law"
-        if best.low is not None and best.high is not None:
-            top = np.minimum(best.high.loss, 3 * max(losses))
+        if best.value_band is not None:
+            top = np.minimum(best.value_band[1], 3 * max(losses))
             label += f", {level:.0%} band"
             drawn.add_traces(
                 style.band(
-                    C, best.low.loss, top, color=style.GREY_BAND, name=label, legendgroup="best"
+                    C,
+                    best.value_band[0],
+                    top,
+                    color=style.GREY_BAND,
+                    name=label,
+                    legendgroup="best",
                 )
             )
             drawn.data[-1].showlegend = False
         drawn.add_scatter(
             x=style.plain(C),
-            y=style.plain(best.loss),
+            y=style.plain(best.value),
             mode="lines",
             name=label,
             legendgroup="best",
@@ -59,7 +65,7 @@ def loss_against_compute(
             text=[
                 f"C = {style.power(c)} FLOPs<br>N* = {style.si(n, 3)}, D* = {style.si(d, 3)}"
                 f"<br>{rows.target} = {value:.4g}"
-                for c, n, d, value in zip(C, best.N, best.D, best.loss, strict=True)
+                for c, n, d, value in zip(C, best.N, best.D, best.value, strict=True)
             ],
             hovertemplate="%{text}<extra>law</extra>",
         )
@@ -78,13 +84,13 @@ def loss_against_compute(
     return drawn
 
 
-def _title(fit: scaling.Fit, rows: Rows, best: Best | str) -> str:
+def _title(fit: scaling.Fit, rows: Rows, best: BestSplit | str) -> str:
     if isinstance(best, str):
         return f"{rows.target.capitalize()} against training compute"
     last = float(rows.C.max())
-    ends = best_split(fit, np.array([last / 10, last]))
-    assert isinstance(ends, Best)
-    gain = 1 - float(ends.loss[1] / ends.loss[0])
+    ends = best_of(fit, rows, np.array([last / 10, last]))
+    assert not isinstance(ends, str)
+    gain = 1 - float(ends.value[1] / ends.value[0])
     return (
         f"Ten times the compute, best split, lowers the {rows.target} by {style.percent(gain)} "
         f"(from {style.power(last / 10)} to {style.power(last)} FLOPs)"

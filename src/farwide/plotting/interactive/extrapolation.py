@@ -114,7 +114,10 @@ def _bars(
     fit: scaling.Fit, rows: Rows, noise: float, noise_df: int | None, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     ends = fit.interval(
-        rows.columns, level=level, noise=noise, noise_df=noise_df if noise else None
+        {n: rows.columns[n] for n in rows.inputs},
+        level=level,
+        noise=noise,
+        noise_df=noise_df if noise else None,
     )
     low, high = (100 * (np.asarray(side) / rows.predicted - 1) for side in ends)
     return low, high

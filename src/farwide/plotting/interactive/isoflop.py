@@ -8,7 +8,7 @@ from plotly.colors import sample_colorscale
 
 from farwide.plotting.data import FLOPS_PER_PARAMETER_TOKEN
 from farwide.plotting.interactive import points, style
-from farwide.plotting.interactive.best import Best, best_split
+from farwide.plotting.interactive.best import best_of
 from farwide.plotting.interactive.rows import Rows
 from theory import scaling
 
@@ -24,7 +24,7 @@ def budgets(rows: Rows) -> np.ndarray:
     together hold half of the runs or more.
     """
     order = np.argsort(rows.C)
-    logs, sizes = np.log(rows.C[order]), rows.columns["N"][order]
+    logs, sizes = np.log(rows.C[order]), rows.N[order]
     groups = np.split(np.arange(len(logs)), np.flatnonzero(np.diff(logs) > 0.1) + 1)
     planned = [
         g for g in groups if np.ptp(logs[g]) <= np.log(NEAR) and len(np.unique(sizes[g])) >= 3
@@ -48,7 +48,7 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
     parabola is fitted.
     """
     C = budgets(rows)
-    best = best_split(fit, C)
+    best = best_of(fit, rows, C)
     if isinstance(best, str):
         return best
     drawn = style.figure(
@@ -57,14 +57,14 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
         narrow_height=520,
     )
     colours = sample_colorscale([list(s) for s in style.SIZES], np.linspace(0, 1, len(C)).tolist())
-    low, high = rows.columns["N"].min() / 3, rows.columns["N"].max() * 3
+    low, high = rows.N.min() / 3, rows.N.max() * 3
     losses, shown = [], []
     for i, (budget, colour) in enumerate(zip(C, colours, strict=True)):
         N = np.geomspace(min(low, best.N[i] / 3), max(high, best.N[i] * 3), 160)
         D = budget / (FLOPS_PER_PARAMETER_TOKEN * N)
         value = fit.predict({"N": N, "D": D})
         near = np.abs(np.log(rows.C / budget)) <= np.log(NEAR)
-        top = max(TALL * best.loss[i], np.max(rows.observed[near], initial=0.0) * 1.02)
+        top = max(TALL * best.value[i], np.max(rows.observed[near], initial=0.0) * 1.02)
         keep = value <= top
         name = f"{style.power(budget)}"
         drawn.add_scatter(
@@ -77,7 +77,7 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
             hovertemplate="N = %{x:.3s}<br>law: %{y:.4g}<extra>" + name + " FLOPs</extra>",
         )
         drawn.add_scatter(
-            x=style.plain(rows.columns["N"][near]),
+            x=style.plain(rows.N[near]),
             y=style.plain(rows.observed[near]),
             mode="markers",
             name=name,
@@ -89,14 +89,14 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
         )
         drawn.add_scatter(
             x=[float(f"{best.N[i]:.6g}")],
-            y=[float(f"{best.loss[i]:.6g}")],
+            y=[float(f"{best.value[i]:.6g}")],
             mode="markers",
             name=name,
             legendgroup=name,
             showlegend=False,
             text=[
                 f"C = {style.power(budget)} FLOPs<br>N* = {style.si(best.N[i], 3)}<br>"
-                f"D* = {style.si(best.D[i], 3)}<br>{rows.target} = {best.loss[i]:.4g}"
+                f"D* = {style.si(best.D[i], 3)}<br>{rows.target} = {best.value[i]:.4g}"
             ],
             hovertemplate="%{text}<extra>best</extra>",
             marker={
@@ -106,7 +106,7 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
                 "line": {"width": 1, "color": style.INK},
             },
         )
-        losses += [best.loss[i], float(np.max(value[keep]))]
+        losses += [best.value[i], float(np.max(value[keep]))]
         shown += [N[keep][0], N[keep][-1]]
     drawn.update_layout(legend={"title": {"text": "C (FLOPs)  ", "side": "left"}})
     style.narrow(drawn, {"legend.title.side": "top"})
@@ -137,13 +137,14 @@ def best_size(
     """
     every = np.concatenate([rows.C, held.C]) if held is not None else rows.C
     C = np.geomspace(every.min() / 2, every.max() * 10, 50)
-    best = best_split(fit, C, level=level)
+    best = best_of(fit, rows, C, level=level)
     if isinstance(best, str):
         return best
-    drawn = style.figure(_title(fit, float(rows.C.max()), level), height=440, narrow_height=470)
-    sizes = [*rows.columns["N"], *best.N]
-    if best.low is not None and best.high is not None:
-        low, high = np.maximum(best.low.N, best.N / 1e3), np.minimum(best.high.N, best.N * 1e3)
+    drawn = style.figure(_title(fit, rows, level), height=440, narrow_height=470)
+    sizes = [*rows.N, *best.N]
+    if best.N_band is not None:
+        low = np.maximum(best.N_band[0], best.N / 1e3)
+        high = np.minimum(best.N_band[1], best.N * 1e3)
         drawn.add_traces(style.band(C, low, high, color=style.BAND, name=f"{level:.0%} band of N*"))
         sizes += [*low, *high]
     drawn.add_scatter(
@@ -158,9 +159,9 @@ def best_size(
         ],
         hovertemplate="%{text}<extra>best</extra>",
     )
-    drawn.add_trace(points.black(rows, rows.C, rows.columns["N"], name="fitted runs"))
+    drawn.add_trace(points.black(rows, rows.C, rows.N, name="fitted runs"))
     if held is not None:
-        drawn.add_trace(points.orange(held, held.C, held.columns["N"]))
+        drawn.add_trace(points.orange(held, held.C, held.N))
     drawn.update_xaxes(
         style.axis(style.COMPUTE, log=True, range=style.decades(C)),
         **style.log_ticks(C, power=True),
@@ -172,14 +173,15 @@ def best_size(
     return drawn
 
 
-def _title(fit: scaling.Fit, edge: float, level: float) -> str:
-    at = best_split(fit, np.array([edge]), level=level)
-    assert isinstance(at, Best)
+def _title(fit: scaling.Fit, rows: Rows, level: float) -> str:
+    edge = float(rows.C.max())
+    at = best_of(fit, rows, np.array([edge]), level=level)
+    assert not isinstance(at, str)
     start = f"{style.power(edge)} FLOPs"
     text = f"At {start} a size of {style.si(at.N[0], 3)} is best"
-    if at.low is None or at.high is None:
+    if at.N_band is None:
         return text
-    low, high = at.low.N[0], at.high.N[0]
+    low, high = (float(end[0]) for end in at.N_band)
     if not (low > 0 and high / low < 100):
         return f"The runs do not pin down the best size (at {start})"
     return f"{text} ({level:.0%}: {style.si(low, 3)} to {style.si(high, 3)})"

@@ -23,7 +23,7 @@ def sized(rows: Rows, x: Any, y: Any, **more: Any) -> go.Scatter:
         showlegend=False,
         marker={
             "size": 7,
-            "color": style.plain(np.log10(rows.columns["N"]), 4),
+            "color": style.plain(np.log10(rows.N), 4),
             "coloraxis": "coloraxis",
             "line": {"width": 0.6, "color": style.PAPER},
         },
@@ -72,7 +72,7 @@ def orange(
 
 def size_scale(target: go.Figure, rows: Rows, counted: str = "") -> None:
     """The colour axis of log N and its bar: at the right, below on a narrow screen."""
-    N = rows.columns["N"]
+    N = rows.N
     low, high = float(np.log10(N.min())), float(np.log10(N.max()))
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5

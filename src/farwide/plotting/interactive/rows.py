@@ -19,9 +19,10 @@ class Rows:
     """Results that a law was fitted to, or that were held out of it: one entry a row."""
 
     label: tuple[str, ...]  # of a row: its run, or where it was read
-    columns: Mapping[str, np.ndarray]  # those of the law, each (rows,)
+    columns: Mapping[str, np.ndarray]  # those of the law, and N and D if they are known
     observed: np.ndarray  # (rows,) the target
     residual: np.ndarray  # (rows,) log observed - log predicted
+    inputs: tuple[str, ...]  # the columns that the law reads
     target: str = "loss"
     unit: str = "as logged"  # of the target
 
@@ -30,8 +31,18 @@ class Rows:
 
     @property
     def sized(self) -> bool:
-        """Whether the law has a size N and tokens D."""
+        """Whether the rows have a size N and tokens D."""
         return "N" in self.columns and "D" in self.columns
+
+    @property
+    def N(self) -> np.ndarray:
+        """The size of each run, parameters."""
+        return self.columns["N"]
+
+    @property
+    def D(self) -> np.ndarray:
+        """The tokens of each run."""
+        return self.columns["D"]
 
     @property
     def predicted(self) -> np.ndarray:
@@ -41,16 +52,15 @@ class Rows:
     @property
     def C(self) -> np.ndarray:
         """Training compute, FLOPs: 6 N D."""
-        return FLOPS_PER_PARAMETER_TOKEN * self.columns["N"] * self.columns["D"]
+        return FLOPS_PER_PARAMETER_TOKEN * self.N * self.D
 
     @property
     def axes(self) -> dict[str, np.ndarray]:
         """What residuals are shown against: N, D, C, D/N, or the law's columns."""
         if not self.sized:
             return dict(self.columns)
-        N, D = self.columns["N"], self.columns["D"]
-        others = {n: x for n, x in self.columns.items() if n not in ("N", "D")}
-        return {"N": N, "D": D, "C": self.C, "D/N": D / N, **others}
+        others = {n: x for n, x in self.columns.items() if n not in ("N", "D", "C", "M")}
+        return {"N": self.N, "D": self.D, "C": self.C, "D/N": self.D / self.N, **others}
 
     @property
     def size(self) -> tuple[str, np.ndarray]:

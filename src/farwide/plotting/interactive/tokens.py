@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from farwide.plotting.data import ratio_quantiles
 from farwide.plotting.interactive import points, style
-from farwide.plotting.interactive.best import best_split, has_replicates
+from farwide.plotting.interactive.best import best_of
 from farwide.plotting.interactive.rows import Rows
 from farwide.plotting.tokens_per_parameter import CHINCHILLA
 from theory import scaling
@@ -24,13 +23,12 @@ def tokens_per_parameter(
     """
     every = np.concatenate([rows.C, held.C]) if held is not None else rows.C
     C = np.geomspace(every.min() / 2, every.max() * 10, 50)
-    best = best_split(fit, C, level=level)
+    best = best_of(fit, rows, C, level=level)
     if isinstance(best, str):
         return best
-    ratio = best.D / best.N
-    band = ratio_quantiles(fit, C, level=level) if has_replicates(fit) else None
-    drawn = style.figure(_title(fit, float(rows.C.max()), level), height=440, narrow_height=470)
-    shown = [*ratio, CHINCHILLA, *(rows.columns["D"] / rows.columns["N"])]
+    ratio, band = best.ratio, best.ratio_band
+    drawn = style.figure(_title(fit, rows, level), height=440, narrow_height=470)
+    shown = [*ratio, CHINCHILLA, *(rows.D / rows.N)]
     if band is not None:
         low, high = (np.clip(side, ratio / 1e3, ratio * 1e3) for side in band)
         drawn.add_traces(style.band(C, low, high, color=style.BAND, name=f"{level:.0%} band"))
@@ -43,11 +41,9 @@ def tokens_per_parameter(
         line={"color": style.ACCENT, "width": 2},
         hovertemplate="C = %{x:.3g} FLOPs<br>D*/N* = %{y:.3g}<extra>best</extra>",
     )
-    drawn.add_trace(
-        points.black(rows, rows.C, rows.columns["D"] / rows.columns["N"], name="fitted runs")
-    )
+    drawn.add_trace(points.black(rows, rows.C, rows.D / rows.N, name="fitted runs"))
     if held is not None:
-        drawn.add_trace(points.orange(held, held.C, held.columns["D"] / held.columns["N"]))
+        drawn.add_trace(points.orange(held, held.C, held.D / held.N))
     drawn.add_scatter(
         x=style.plain([C[0], C[-1]]),
         y=[CHINCHILLA, CHINCHILLA],
@@ -67,16 +63,15 @@ def tokens_per_parameter(
     return drawn
 
 
-def _title(fit: scaling.Fit, edge: float, level: float) -> str:
-    at = best_split(fit, np.array([edge]))
+def _title(fit: scaling.Fit, rows: Rows, level: float) -> str:
+    edge = float(rows.C.max())
+    at = best_of(fit, rows, np.array([edge]), level=level)
     assert not isinstance(at, str)
     start = f"{style.power(edge)} FLOPs"
-    text = f"At {start}, {style.si(float(at.D[0] / at.N[0]), 2)} tokens a parameter are best"
-    if not has_replicates(fit):
+    text = f"At {start}, {style.si(float(at.ratio[0]), 2)} tokens a parameter are best"
+    if at.ratio_band is None:
         return text
-    band = ratio_quantiles(fit, np.array([edge]), level=level)
-    assert band is not None
-    low, high = float(band[0][0]), float(band[1][0])
+    low, high = (float(end[0]) for end in at.ratio_band)
     if not (low > 0 and high / low < 100):
         return f"The runs do not pin down the best tokens per parameter (at {start})"
     return f"{text} ({level:.0%}: {style.si(low, 2)} to {style.si(high, 2)})"
