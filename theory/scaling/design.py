@@ -39,6 +39,7 @@ STEP = 1e-5  # of a relative parameter, in central differences
 SINGULAR = 1e-6  # a singular value below this share of the largest is none
 RIDGE = 1e-6  # the same, while runs are being chosen
 LEAST_GAIN = 0.01  # without a number of runs, one that shrinks the interval by less is not added
+SIZED = {"N", "D", "C", "M"}  # columns that follow from N and D
 SPAN = 1e8  # how far from the fitted sizes a best size is sought, as a factor
 
 
@@ -71,9 +72,9 @@ def next_runs(
     Args:
       fit: the law as it is known now. Rows that share a label in its column "run" count together as
         one run, since their noise is shared.
-      target: a value for every column of the law, such as {"N": 1e9, "D": 2e10}; or, for a law with
-        columns N and D, a budget {"C": 1e21} in FLOPs (and its other columns): the best split
-        of C = 6 N D there.
+      target: a value for every column of the law, such as {"N": 1e9, "D": 2e10}; or, for a law of N
+        and D (or of C and M, which follow from them), a budget {"C": 1e21} in FLOPs with its other
+        columns: the best split of C = 6 N D there.
       candidates: column -> (candidates,) values; each may be chosen once, so list a point twice to
         allow two runs there.
       cost: (candidates,) of each, positive, such as FLOPs.
@@ -104,8 +105,7 @@ def next_runs(
         raise ValueError(
             f"budget = {budget:g}: no candidate is within it; the cheapest costs {price.min():g}"
         )
-    point, size = _target(fit, target, of)
-    gradient = size if of == "size" else sensitivity(fit, point)[0]
+    point, gradient = _target(fit, target, of)
     scale = noise * np.sqrt(loss_inflation(fit.loss, fit.delta, noise))
     rows = np.sqrt(_weights(fit))[:, None] * sensitivity(fit, fit.data)
     extra = sensitivity(fit, columns)
@@ -114,7 +114,7 @@ def next_runs(
     chosen = _in_order(rows, extra, gradient, price, chosen)
     z = _normal_quantile(0.5 + level / 2)
     widths = [
-        z * scale * np.sqrt(_variance(np.vstack([rows, extra[chosen[:k]]]), gradient))
+        float(z * scale * np.sqrt(_variance(np.vstack([rows, extra[chosen[:k]]]), gradient)))
         for k in range(len(chosen) + 1)
     ]
     value = point["N"] if of == "size" else float(fit.predict(point))
@@ -181,14 +181,16 @@ def best_size(
     F(x, e) = log f(N = e^x, D = C / (6 e^x)).
 
     Args:
-      fit: a law with columns N and D.
+      fit: a law of N and D, or of C = 6 N D and M = D / N.
       C: FLOPs.
       others: values of the law's other columns.
 
     Raises:
       ValueError: the law falls to the end of the search on one side, so no size is best.
     """
-    around = np.log(np.asarray(fit.data["N"], np.float64))
+    known = fit.data
+    sizes = known["N"] if "N" in known else np.sqrt(known["C"] / known["M"] / 6.0)
+    around = np.log(np.asarray(sizes, np.float64))
     low, high = around.min() - np.log(SPAN), around.max() + np.log(SPAN)
 
     def at(x: np.ndarray) -> dict[str, Any]:
@@ -197,7 +199,7 @@ def best_size(
         return {**{n: np.full_like(x, v) for n, v in (others or {}).items()}, "N": N, "D": D}
 
     def F(x: np.ndarray) -> np.ndarray:
-        return np.log(fit.law.predict(fit.params, at(x)))
+        return np.log(fit.predict(at(x)))
 
     first, last = low, high
     for _ in range(7):
@@ -231,26 +233,30 @@ def _read(
 
 def _target(
     fit: Fit, target: Mapping[str, float], of: str
-) -> tuple[dict[str, float], Float[np.ndarray, "params"] | None]:
-    """The point that is meant, and the gradient of the best size there if a budget was given."""
+) -> tuple[dict[str, float], Float[np.ndarray, "params"]]:
+    """The point that is meant, and the gradient of the logarithm of what is asked of it."""
     if of not in ("value", "size"):
         raise ValueError(f"of = {of!r}; accepted are 'value' and 'size'")
     names = set(fit.law.columns)
-    if set(target) == names:
+    free = names - SIZED
+    split = {"N", "D"} <= names or {"C", "M"} <= names
+    if set(target) == names or (split and set(target) == free | {"N", "D"}):
         if of == "size":
             raise ValueError("of = 'size' needs a target with C; accepted is {'C': FLOPs}")
-        return {name: float(value) for name, value in target.items()}, None
-    if {"N", "D"} <= names and set(target) == (names - {"N", "D"}) | {"C"}:
+        point = {name: float(value) for name, value in target.items()}
+        return point, sensitivity(fit, point)[0]
+    if split and set(target) == free | {"C"}:
         for name, value in target.items():
             if not (np.isfinite(value) and value > 0):
                 raise ValueError(f"target {name} = {value!r}; accepted are positive numbers")
         C = float(target["C"])
         others = {name: float(value) for name, value in target.items() if name != "C"}
         N, slope = best_size(fit, C, others)
-        return {**others, "N": N, "D": C / (FLOPS_PER_PARAMETER_TOKEN * N)}, slope
+        point = {**others, "N": N, "D": C / (FLOPS_PER_PARAMETER_TOKEN * N)}
+        return point, slope if of == "size" else sensitivity(fit, point)[0]
     accepted = " and ".join(fit.law.columns)
-    if {"N", "D"} <= names:
-        accepted += ", or C" + "".join(f" and {n}" for n in fit.law.columns if n not in "ND")
+    if split:
+        accepted += ", or C" + "".join(f" and {name}" for name in sorted(free))
     raise ValueError(f"target has {sorted(target)}; accepted are {accepted}")
 
 

@@ -24,7 +24,7 @@ def restore(
     delta: float | None = None,
     tau: float | None = None,
     notes: Sequence[str] = (),
-    bootstrap: Mapping[str, Sequence[float]] | None = None,
+    bootstrap: Mapping[str, Any] | None = None,
     bootstrap_status: Mapping[str, int] | None = None,
     bootstrap_redrawn: int = 0,
     seed: int = 0,

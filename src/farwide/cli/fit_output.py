@@ -66,7 +66,7 @@ def print_fit(fitted: RunsFit, law: Form, logs: Sequence[Path], saved: bool) -> 
     profile = fitted.certainty.profile if fitted.certainty is not None else {}
     rows = [
         (name, number(estimate.value), interval(estimate.low, estimate.high),
-         interval(*profile.get(name, (None, None))))
+         interval(profile[name][0], profile[name][1]) if name in profile else "-")
         for name, estimate in parameter_estimates(fit, LEVEL).items()
     ]  # fmt: skip
     print_table("Parameters", header, rows)

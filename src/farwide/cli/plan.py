@@ -197,7 +197,11 @@ def _propose(
 def _print_best(fitted: RunsFit, C: float, best: BestSplit) -> None:
     fit, columns = fitted.fit, fitted.table.columns
     rows = [
-        (name, number(float(value[0])), interval(*(float(e[0]) for e in band)) if band else "-")
+        (
+            name,
+            number(float(value[0])),
+            interval(float(band[0][0]), float(band[1][0])) if band else "-",
+        )
         for name, value, band in (
             ("N*, parameters", best.N, best.N_band),
             ("D*, tokens", best.D, best.D_band),

@@ -212,6 +212,23 @@ def test_a_law_of_one_column():
     assert plan.rows == (2,)  # the farthest run says most of a slope
 
 
+@pytest.mark.slow
+def test_a_law_of_compute_and_ratio_is_planned_in_n_and_d(fit):
+    """The form gadre reads C and M; with alpha = beta it is chinchilla."""
+    gadre = scaling.fit("gadre", {n: fit.data[n] for n in ("N", "D", "loss")}, loss="squared")
+    N, D = grid((1e5, 1e6), (2e6, 2e7), 4)
+    arguments = {"candidates": {"N": N, "D": D}, "cost": 6 * N * D, "budget": 1e14, "runs": 2}
+    at = design.next_runs(gadre, target=TARGET, noise=NOISE, **arguments)
+    ratio = {"C": 6 * TARGET["N"] * TARGET["D"], "M": TARGET["D"] / TARGET["N"]}
+    same = design.next_runs(gadre, target=ratio, noise=NOISE, **arguments)
+    assert same.rows == at.rows
+    assert same.half_width_before == pytest.approx(at.half_width_before, rel=1e-9)
+    best = design.next_runs(gadre, target={"C": 1e14}, of="size", noise=NOISE, **arguments)
+    p = gadre.params  # min over M of a M^eta + b M^-eta: M = (b/a)^(1/(2 eta)), N = (C/6M)^1/2
+    M = (p["b"] / p["a"]) ** (1 / (2 * p["eta"]))
+    assert best.value == pytest.approx(np.sqrt(1e14 / 6 / M), rel=1e-5)
+
+
 def test_a_term_that_is_switched_off_is_named():
     N, D = grid()
     fit = scaling.fit("chinchilla", {"N": N, "D": D, "loss": 30 * N**-0.3}, loss="squared")

@@ -61,7 +61,7 @@ def corner(fit: scaling.Fit) -> go.Figure | str:
         limits = _limits(x, at[column])
         place = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "showlegend": False}
         if i == j:
-            heights, edges = np.histogram(x, BINS, range=tuple(limits))
+            heights, edges = np.histogram(x, BINS, range=(limits[0], limits[1]))
             drawn.add_bar(
                 x=style.plain(0.5 * (edges[1:] + edges[:-1])),
                 y=heights.tolist(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -41,6 +43,7 @@ def residuals(rows: Rows, held: Rows | None = None, *, counted: str = "") -> go.
             )
             values += [*held.axes[name]]
         column, row = i % across, i // across
+        shared: dict[str, Any] = {"matches": "y"} if i else {}
         wide = _panels(across, 0.09)[column], _panels(down, 0.18 / (down - 1 or 1))[down - 1 - row]
         thin = [0.0, 1.0], _panels(len(names), 0.085)[len(names) - 1 - i]
         drawn.update_layout(
@@ -61,7 +64,7 @@ def residuals(rows: Rows, held: Rows | None = None, *, counted: str = "") -> go.
                     zeroline=True,
                     zerolinecolor=style.MUTED,
                     zerolinewidth=1,
-                    **({"matches": "y"} if i else {}),
+                    **shared,
                 ),
             }
         )
