@@ -17,6 +17,7 @@ from theory.scaling.precision import float64_on_host
 from theory.scaling.result import Fit, Status
 
 EFFORT = solve.Effort(starts=64, hops=64, patience=3)  # of the fit itself
+EFFORT_GENERAL = solve.Effort(starts=24, hops=24, patience=2)  # of a law that is no power sum
 HOP_SEED = 20221  # the search is deterministic: the user's seed moves the replicates alone
 
 
@@ -74,9 +75,9 @@ def fit(
     with float64_on_host():
         task = problem.build(law, ordered, table.target[order], weight)
         starts = solve.prepare(law, task, chosen)
-        warm = _from_simpler(law, task, chosen)
+        warm = _own_starts(law, task, task.weights[None], _effort(law).starts)
         hops = np.random.default_rng(HOP_SEED)
-        best = solve.search(task, chosen, starts, task.weights[None], EFFORT, hops, warm=warm)
+        best = solve.search(task, chosen, starts, task.weights[None], _effort(law), hops, warm=warm)
         theta = best.theta[0]
         active = identify.active_params(task, theta, chosen.shape)
         notes = identify.notes(law, task, theta, active, ordered, weight)
@@ -99,7 +100,9 @@ def fit(
                 seed,
             )
 
-    params = dict(zip(law.params, problem.to_user_units(law, task, best.theta)[0].tolist(), strict=True))
+    params = dict(
+        zip(law.params, problem.to_user_units(law, task, best.theta)[0].tolist(), strict=True)
+    )
     residuals = np.log(table.target) - np.log(law.predict(params, table.columns))
     if status is Status.FAILED:
         notes += (f"the iteration did not settle within {descent.MAX_STEPS} steps",)
@@ -113,9 +116,7 @@ def fit(
         loss=loss,
         delta=float(delta) if loss in ("huber", "asymmetric") else None,
         tau=float(tau) if loss == "asymmetric" else None,
-        solution=Solution(
-            task, theta, chosen.shape, _clusters(run_groups, order)
-        ),
+        solution=Solution(task, theta, chosen.shape, _clusters(run_groups, order)),
         n_points=int(np.sum(table.weight > 0)),
         data=table.as_given(law),
         residuals=residuals,
@@ -126,25 +127,23 @@ def fit(
     )
 
 
-def _from_simpler(
-    law: Form, task: problem.Problem, loss: losses.Loss
-) -> Float[np.ndarray, "starts params"] | None:
-    """Starts from the minimum of the law that this one extends, if there is one."""
-    if law.simpler is None:
+def _effort(law: Form) -> solve.Effort:
+    return EFFORT if isinstance(law.structure, tuple) else EFFORT_GENERAL
+
+
+def _own_starts(
+    law: Form, task: problem.Problem, weights: Float[np.ndarray, "replicates rows"], count: int
+) -> Float[np.ndarray, "replicates starts params"] | None:
+    """Starts that the law itself proposes, for every replicate; None if it proposes none."""
+    if law.starts is None:
         return None
-    small, extend = law.simpler
-    box = problem.box(small, task)
-    part = task._replace(structure=small.structure, low=box[0], high=box[1])
-    starts = solve.prepare(small, part, loss)
-    warm = _from_simpler(small, part, loss)
-    hops = np.random.default_rng(HOP_SEED)
-    best = solve.search(part, loss, starts, part.weights[None], EFFORT, hops, warm=warm)
-    seen = part.weights > 0
-    found = extend(
-        dict(zip(small.solved, best.theta[0], strict=True)),
-        {name: column[seen] for name, column in zip(small.columns, part.u, strict=True)},
-    )
-    return np.clip(np.stack([found[n] for n in law.solved], axis=1), task.low, task.high)
+    out = []
+    for w in weights:
+        seen = w > 0
+        columns = {name: u[seen] for name, u in zip(law.columns, task.u, strict=True)}
+        found = law.starts(columns, task.v[seen], w[seen], count)
+        out.append(np.stack([found[name] for name in law.solved], axis=1))
+    return np.clip(np.stack(out), task.low, task.high)
 
 
 def replicate_effort(points: int) -> solve.Effort:
@@ -216,7 +215,10 @@ def _bootstrap(
     weights = padded(drawn.weights)
     hops = np.random.default_rng(HOP_SEED)
     effort = replicate_effort(len(weight))
-    ends = solve.search(task, loss, starts, weights, effort, hops, warm=theta[None])
+    warm = np.broadcast_to(theta, (replicates, 1, theta.size))
+    own = _own_starts(law, task, weights, effort.starts)
+    warm = warm if own is None else np.concatenate([warm, own], axis=1)
+    ends = solve.search(task, loss, starts, weights, effort, hops, warm=warm)
     bound = identify.at_bound(task, ends.theta)
     statuses = [
         _status(bool(c), bool(d) or inseparable, bool(b))

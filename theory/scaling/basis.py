@@ -86,8 +86,7 @@ def log_phi(
             value = term(p, x)
         else:
             value = sum(
-                (f.sign if f.exponent < 0 else f.sign * eta[f.exponent]) * u[f.column]
-                for f in term
+                (f.sign if f.exponent < 0 else f.sign * eta[f.exponent]) * u[f.column] for f in term
             )
         out.append(jnp.broadcast_to(jnp.asarray(value, u.dtype), u.shape[1:]))
     return out

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from theory.scaling import quantities
+from theory.scaling.intervals import check, ends
 from theory.scaling.result import Fit
 
 FLOPS_PER_PARAMETER_TOKEN = 6.0  # C = 6 N D: forward 2, backward 4
@@ -74,26 +76,37 @@ def frontier(
 
 
 def frontier_interval(
-    fit: Fit, C: float | np.ndarray, *, level: float = 0.95
+    fit: Fit, C: float | np.ndarray, *, level: float = 0.95, method: str = "bootstrap"
 ) -> tuple[Frontier, Frontier]:
-    """Percentile bootstrap bands of the frontier: each of N*, D* and L* at each C by itself.
+    """Bands of the frontier: each of N*, D* and L* at each C by itself.
 
-    A replicate without a frontier (A, B, alpha or beta at zero) has no finite best split; it enters
+    By "bootstrap" percentiles, by "profile" the profile likelihood, by "covariance" the delta
+    method, the last two of logarithms. A replicate without a frontier (A, B, alpha or beta at zero) has no finite best split; it enters
     as N* = 0 or infinity would, on both sides, so that a fit with many such replicates has a wide
     band rather than a quietly narrowed one.
 
     Args:
-      fit: a fit of form "chinchilla" with bootstrap replicates.
+      fit: a fit of form "chinchilla"; for "bootstrap", with replicates.
       C: compute in FLOPs, positive, any shape.
       level: coverage, between 0 and 1.
+      method: "bootstrap", "profile" or "covariance".
 
     Returns:
       The lower and the upper band, each a Frontier of C's shape.
 
     Raises:
-      ValueError: as `frontier`; or the fit has no bootstrap.
+      ValueError: as `frontier`; method or level is out of range; or the fit has no bootstrap.
     """
     frontier(fit, C)
+    check(level, 0.0, None, method, None)
+    if method != "bootstrap":
+        flat = np.ravel(np.asarray(C, dtype=np.float64))
+        constants = np.concatenate([quantities.units(fit.solution.problem), flat])
+        sides = ends(fit.law, fit.solution, quantities.frontier(fit.law), constants, level, method)
+        low, high = (
+            Frontier(*np.exp(side.reshape(3, *np.shape(C)))) for side in (sides.low, sides.high)
+        )
+        return low, high
     draws = fit.replicates()
     budget = np.asarray(C, dtype=np.float64)
     usable = np.all([draws[name] > 0 for name in NAMES[1:]], axis=0)

@@ -85,11 +85,13 @@ class Report:
       params: name -> whether it is positive (and its interval then sought in log).
       of: the solver's parameters -> those of `params`; written with jax.numpy.
       back: those of `params` -> the solver's, `Centre`s included.
+      words: a solver's parameter -> the published one to name in its place in a sentence.
     """
 
     params: Mapping[str, bool]
     of: Callable[[Values], dict[str, Any]]
     back: Callable[[Values], dict[str, Any]]
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +109,8 @@ class Form:
       report: the published parameters; None if they are those above.
       text: the right-hand side as a line of text; None to write it from the powers.
       same_unit: groups of columns that share a unit, such as tokens and unique tokens.
-      simpler: a law that this one extends, and a function (its solver's parameters by name, columns
-        in the solver's units) -> arrays by name of starts for this one; see `laws.broken`.
+      starts: further starts for the search, a function of (columns in the solver's units, log
+        targets, weights, how many) -> the solver's parameters by name; see `laws.broken`.
 
     Raises:
       ValueError: a name is used twice, a parameter has no range, or a range is empty or infinite.
@@ -122,7 +124,7 @@ class Form:
     report: Report | None = None
     text: str | None = None
     same_unit: tuple[tuple[str, ...], ...] = ()
-    simpler: tuple[Form, Callable[[Values, Values], dict[str, np.ndarray]]] | None = None
+    starts: Callable[[Values, np.ndarray, np.ndarray, int], dict[str, np.ndarray]] | None = None
 
     def __post_init__(self) -> None:
         names = self.coefficients + self.exponents
@@ -184,6 +186,10 @@ class Form:
         """Names of the columns that the law reads, in order of first use."""
         powers = (column for term in self.terms for column in term.powers)
         return tuple(dict.fromkeys((*self.inputs, *powers)))
+
+    def word(self, name: str) -> str:
+        """What to call a parameter of the solver in a sentence."""
+        return name if self.report is None else self.report.words.get(name, name)
 
     def positive(self, name: str) -> bool:
         """Whether a published parameter is kept positive (or at zero) by the fit."""

@@ -62,9 +62,7 @@ def evaluate(
     params = theta.shape[0]
     rows, cols = np.tril_indices(params)
 
-    def one(
-        t: Array, weight: Array, towards: Pull | None
-    ) -> tuple[Array, Array, Array, Array]:
+    def one(t: Array, weight: Array, towards: Pull | None) -> tuple[Array, Array, Array, Array]:
         basis = structure.basis if isinstance(structure, Pulled) else structure
 
         def law(s: Array) -> Array:

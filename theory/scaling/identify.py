@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from theory.scaling.basis import count_terms, exponents_of
-from theory.scaling.form import Form
+from theory.scaling.form import Form, Positive, Scale
 from theory.scaling.losses import Shape, pull
 from theory.scaling.problem import Problem, linearize
 
@@ -124,19 +124,26 @@ def bound_notes(
     for p, name in enumerate(form.solved):
         if p < terms and theta[p] <= 0:
             lost = [
-                form.solved[terms + j]
+                form.word(form.exponents[j])
                 for j in range(len(form.exponents))
-                if j in exponents_of(problem.structure, p)
-                and not active[terms + j]
+                if j in exponents_of(problem.structure, p) and not active[terms + j]
             ]
             tail = f", so {_list(lost)} has no effect" if lost else ""
-            out.append(f"{name} is 0, the end of its range{tail}")
+            out.append(f"{form.word(name)} is 0, the end of its range{tail}")
         elif p >= terms and active[p]:
-            if theta[p] <= problem.low[p]:
-                out.append(f"{name} is at the low end of its range, {problem.low[p]:g}")
-            elif theta[p] >= problem.high[p]:
-                out.append(f"{name} is at the high end of its range, {problem.high[p]:g}")
+            for side, end in (("low", problem.low[p]), ("high", problem.high[p])):
+                if (theta[p] <= end) if side == "low" else (theta[p] >= end):
+                    value = _published_end(form, problem, name, end)
+                    out.append(f"{form.word(name)} is at the {side} end of its range, {value:.6g}")
+                    break
     return tuple(out)
+
+
+def _published_end(form: Form, problem: Problem, name: str, end: float) -> float:
+    span = form.domain[name]
+    if isinstance(span, Scale):
+        return float(np.exp(end + problem.u_mean[form.columns.index(span.column)]))
+    return float(np.exp(end)) if isinstance(span, Positive) else float(end)
 
 
 def at_bound(
@@ -155,7 +162,8 @@ def _inseparable(form: Form, problem: Problem, theta: np.ndarray, active: np.nda
     _, values, vectors = np.linalg.svd(scaled, full_matrices=True)
     null = vectors[values < SINGULAR * values[0]]
     involved = np.any(np.abs(null) > 1e-3, axis=0)
-    return [n for n, i in zip(np.array(form.solved)[active], involved, strict=True) if i]
+    names = np.array(form.solved)[active]
+    return [form.word(str(n)) for n, i in zip(names, involved, strict=True) if i]
 
 
 def _collinear(columns: dict[str, np.ndarray]) -> list[tuple[str, str]]:

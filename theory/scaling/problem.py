@@ -97,9 +97,7 @@ def box(
     return np.array(low), np.array(high)
 
 
-def _span(
-    form: Form, span: Range, u: Float[np.ndarray, "columns points"]
-) -> tuple[float, float]:
+def _span(form: Form, span: Range, u: Float[np.ndarray, "columns points"]) -> tuple[float, float]:
     """The range of a nonlinear parameter as the solver has it."""
     if isinstance(span, Scale):
         x = u[form.columns.index(span.column)]
@@ -120,9 +118,7 @@ def to_user_units(
     if form.report is None and not isinstance(problem.structure, Basis):
         return _solved(form, problem, theta)
     with float64_on_host():
-        return np.asarray(
-            published(form, jnp.asarray(theta.T), problem.u_mean, problem.v_mean)
-        ).T
+        return np.asarray(published(form, jnp.asarray(theta.T), problem.u_mean, problem.v_mean)).T
 
 
 def _solved(

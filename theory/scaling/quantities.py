@@ -54,9 +54,26 @@ def law(form: Form) -> Quantities:
     return quantities
 
 
-def points(
-    form: Form, problem: Problem, data: Mapping[str, Any]
-) -> Float[np.ndarray, "constants"]:
+def points(form: Form, problem: Problem, data: Mapping[str, Any]) -> Float[np.ndarray, "constants"]:
     """The constants of `law` for columns of one length, in the units of the data."""
     logs = np.stack([np.log(np.ravel(data[name])) for name in form.columns])
     return np.append(problem.v_mean, (logs - problem.u_mean[:, None]).ravel())
+
+
+@lru_cache(maxsize=64)
+def frontier(form: Form) -> Quantities:
+    """log N*, log D* and log L* of the Chinchilla form at budgets C, one after another."""
+    columns = len(form.columns)
+
+    def quantities(theta: Array, constants: Array) -> Array:
+        values = published(form, theta, constants[:columns], constants[columns])
+        p = dict(zip(form.params, values, strict=True))
+        log_pairs = jnp.log(constants[columns + 1 :] / 6.0)  # log N D
+        total = p["alpha"] + p["beta"]
+        log_G = jnp.log(p["alpha"] * p["A"] / (p["beta"] * p["B"])) / total
+        log_N = log_G + p["beta"] / total * log_pairs
+        log_D = p["alpha"] / total * log_pairs - log_G
+        rest = p["A"] * jnp.exp(-p["alpha"] * log_N) + p["B"] * jnp.exp(-p["beta"] * log_D)
+        return jnp.concatenate([log_N, log_D, jnp.log(p["E"] + rest)])
+
+    return quantities

@@ -151,7 +151,12 @@ class Fit:
 
     @overload
     def interval(
-        self, data: None = None, *, level: float = ..., noise: float = ..., noise_df: None = ...,
+        self,
+        data: None = None,
+        *,
+        level: float = ...,
+        noise: float = ...,
+        noise_df: None = ...,
         method: str = ...,
     ) -> dict[str, tuple[float, float]]: ...
 
@@ -209,9 +214,7 @@ class Fit:
                 return parameter_ends(self.law, self.solution, self.law.params, level, method)
             inputs = read_inputs(self.law, data)
             return Interval(
-                *prediction_ends(
-                    self.law, self.solution, inputs, level, method, noise, noise_df
-                )
+                *prediction_ends(self.law, self.solution, inputs, level, method, noise, noise_df)
             )
         draws = self.replicates()
         tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)

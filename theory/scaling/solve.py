@@ -72,7 +72,7 @@ def search(
     weights: Float[np.ndarray, "replicates rows"],
     effort: Effort,
     rng: np.random.Generator,
-    warm: Float[np.ndarray, "warm params"] | None = None,
+    warm: Float[np.ndarray, "replicates warm params"] | None = None,
 ) -> Minima:
     """The lowest minimum found for every replicate. Call it in float64.
 
@@ -83,13 +83,12 @@ def search(
       weights: of the rows in every replicate.
       effort: how many starts and hops.
       rng: of the hops.
-      warm: more starts for every replicate.
+      warm: more starts of every replicate.
     """
     searched = max(loss.delta, L1_FIRST * starts.scale) if loss.name == "l1" else loss.delta
     theta = propose(problem, starts, weights, effort.starts)
     if warm is not None:
-        extra = np.broadcast_to(warm, (len(weights), *warm.shape))
-        theta = np.concatenate([theta, extra], axis=1)
+        theta = np.concatenate([theta, warm], axis=1)
     shape = Shape(searched, loss.tau)
     ends = descent.descend(problem, shape, weights, theta)
     if searched < starts.scale:

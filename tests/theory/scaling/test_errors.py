@@ -41,7 +41,10 @@ def test_bad_data(data, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"form": "chinchila"}, r"form 'chinchila' is unknown; accepted are \['bnsl', .*'chinchilla'"),
+        (
+            {"form": "chinchila"},
+            r"form 'chinchila' is unknown; accepted are \['bnsl', .*'chinchilla'",
+        ),
         ({"loss": "hubre"}, r"loss 'hubre' is unknown; accepted are \['huber'"),
         ({"delta": 0.0}, r"delta = 0.0"),
         ({"bootstrap": -1}, r"bootstrap = -1"),

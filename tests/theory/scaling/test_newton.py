@@ -51,7 +51,9 @@ def test_derivatives_are_those_of_the_definition(form):
         direct = jax.jit(
             lambda t, m: (value(t, m), jax.grad(value)(t, m), jax.hessian(value)(t, m))
         )
-        local = jax.tree.map(np.asarray, newton.evaluate(form.structure, theta, u, v, w, Shape(0.3)))
+        local = jax.tree.map(
+            np.asarray, newton.evaluate(form.structure, theta, u, v, w, Shape(0.3))
+        )
         for b in range(batch):
             expected = [np.asarray(x) for x in direct(theta[:, b], w[b])]
             assert relative_max(local.value[b], expected[0]) < 1e-13

@@ -9,6 +9,8 @@ Reference: Caballero et al. (2023), Broken Neural Scaling Laws, equation 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import combinations, product
 from typing import Any
 
 import jax
@@ -18,9 +20,10 @@ from jaxtyping import Array
 
 from theory.scaling.form import Form, Positive, Report, Scale, Term, Values
 
-PLACES = np.linspace(0.08, 0.92, 8)  # of a further break, as fractions of the range of log x
-WIDTHS = (0.1, 0.4)  # its width f, as a fraction of that range
-TURNS = (-0.5, 0.5)  # its change of slope
+PLACES = 14  # of a break, over the range of log x
+WIDTHS = (0.15, 0.5, 1.5)  # f
+FLOORS = (0.0, 0.5, 0.9, 0.99)  # a, as a share of the lowest y
+KEPT = 400  # nodes whose residual in log y is computed
 
 
 def _broken(breaks: int) -> Any:
@@ -34,28 +37,51 @@ def _broken(breaks: int) -> Any:
     return log_basis
 
 
-def _one_more(breaks: int) -> Any:
-    """Starts with a break more: `breaks - 1` of them as they are, one anywhere."""
+def _starts(breaks: int) -> Any:
+    """The best nodes over (d, f, a), where log(y - a) is linear in log b, c0, c1, ..."""
 
-    def starts(p: Values, x: Values) -> dict[str, np.ndarray]:
-        low, high = float(np.min(x["x"])), float(np.max(x["x"]))
-        grid = [
-            (low + place * (high - low), max(width * (high - low), 0.05), turn)
-            for place in PLACES
-            for width in WIDTHS
-            for turn in TURNS
-        ]
-        out = {name: np.full(len(grid), float(value)) for name, value in p.items()}
-        d, f, c = np.array(grid).T
-        # The slope turns at d; half of the turn is taken from the rest, so that y hardly moves.
-        return {
-            **out,
-            "c0": out["c0"] - 0.5 * c,
-            f"c{breaks}": c,
-            f"d{breaks}": d,
-            f"f{breaks}": np.log(np.clip(f, 0.02, 10.0)),
-            "b": out["b"] * np.exp(0.5 * c * np.maximum(-d, 0.0)),
-        }
+    def starts(
+        x: Mapping[str, np.ndarray], v: np.ndarray, w: np.ndarray, count: int
+    ) -> dict[str, np.ndarray]:
+        u = x["x"]
+        places = np.linspace(np.min(u), np.max(u), PLACES + 2)[1:-1]
+        d, f = (grid.ravel() for grid in np.meshgrid(places, WIDTHS, indexing="ij"))
+        columns = np.stack([np.ones_like(u), -u, *(-f * np.logaddexp(0, (u[:, None] - d) / f)).T])
+        nodes = np.array(
+            [
+                [2 + len(WIDTHS) * p + k for p, k in zip(at, wide, strict=True)]
+                for at in combinations(range(PLACES), breaks)
+                for wide in product(range(len(WIDTHS)), repeat=breaks)
+            ]
+        )
+        used = np.concatenate(
+            [np.zeros((len(nodes), 1), int), np.ones_like(nodes[:, :1]), nodes], 1
+        )
+        gram = (columns * w) @ columns.T
+        matrix = gram[used[:, :, None], used[:, None]]
+        size = np.sqrt(np.einsum("npp->np", matrix))
+        matrix = matrix / size[:, :, None] / size[:, None] + 1e-9 * np.eye(used.shape[1])
+        found = []
+        for share in FLOORS:
+            floor = share * float(np.exp(np.min(v[w > 0])))
+            # To first order d log y = (y - a)/y d log(y - a): rows near the floor count less.
+            target = np.log(np.maximum(np.exp(v) - floor, 1e-12))
+            moment = ((columns * w) @ target)[used] / size
+            solved = np.linalg.solve(matrix, moment[..., None])[..., 0]
+            left = float(w @ target**2) - np.sum(moment * solved, axis=1)
+            best = np.argsort(left)[:KEPT]
+            linear = solved[best] / size[best]
+            fitted = np.einsum("np,npr->nr", linear, columns[used[best]])
+            miss = (v - np.log(floor + np.exp(np.clip(fitted, -300, 300)))) ** 2 @ w
+            found += [(m, floor, c, n) for m, c, n in zip(miss, linear, nodes[best], strict=True)]
+        found.sort(key=lambda item: item[0])
+        rows = [
+            [floor, np.exp(c[0]), c[1], *(
+                part for i, k in enumerate(n) for part in (c[2 + i], d[k - 2], np.log(f[k - 2]))
+            )]
+            for _, floor, c, n in found[:count]
+        ]  # fmt: skip
+        return dict(zip(_names(breaks), np.array(rows).T, strict=True))
 
     return starts
 
@@ -93,9 +119,7 @@ def broken(breaks: int) -> Form:
     domain: dict[str, Any] = {"c0": (-3.0, 5.0)}
     for i in range(1, breaks + 1):
         domain |= {f"c{i}": (-5.0, 5.0), f"d{i}": Scale("x", 0.3), f"f{i}": Positive(0.02, 10.0)}
-    product = " ".join(
-        f"(1 + (x/d{i})^(1/f{i}))^(-c{i} f{i})" for i in range(1, breaks + 1)
-    )
+    product = " ".join(f"(1 + (x/d{i})^(1/f{i}))^(-c{i} f{i})" for i in range(1, breaks + 1))
     return Form(
         name="bnsl" if breaks == 1 else f"bnsl{breaks}",
         target="y",
@@ -104,7 +128,7 @@ def broken(breaks: int) -> Form:
         inputs=("x",),
         text=f"a + b x^-c0 {product}",
         report=_report(breaks),
-        simpler=None if breaks == 1 else (broken(breaks - 1), _one_more(breaks)),
+        starts=_starts(breaks),
     )
 
 

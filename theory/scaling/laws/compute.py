@@ -45,6 +45,7 @@ KAPLAN = Form(
         params={"N_c": True, "D_c": True, "alpha_N": True, "alpha_D": True},
         of=_kaplan_of,
         back=_kaplan_back,
+        words={"K": "D_c", "s": "N_c"},
     ),
 )
 
@@ -68,6 +69,7 @@ KAPLAN_STEPS = Form(
             "alpha_N": q["alpha_N"],
             "alpha_S": q["alpha_S"],
         },
+        words={"A": "N_c", "B": "S_c"},
     ),
 )
 

@@ -35,6 +35,7 @@ HENIGHAN = Form(
         params={"L_inf": True, "x0": True, "a": False},
         of=lambda p: {"L_inf": p["L_inf"], "x0": p["b"] ** (1 / p["a"]), "a": p["a"]},
         back=lambda q: {"L_inf": q["L_inf"], "b": q["x0"] ** q["a"], "a": q["a"]},
+        words={"b": "x0"},
     ),
 )
 

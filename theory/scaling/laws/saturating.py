@@ -14,7 +14,9 @@ from jaxtyping import Array
 
 from theory.scaling.form import Form, Report, Scale, Term, Values
 
-SOLVE = 6  # Newton steps: from four on nothing changes beyond rounding, for every a, r and z in the box
+SOLVE = (
+    6  # Newton steps: from four on nothing changes beyond rounding, for every a, r and z in the box
+)
 POLISH = 2  # Newton steps that are differentiated: they make first and second derivatives exact
 
 
@@ -33,6 +35,7 @@ M3 = Form(
         params={"b": True, "g": True, "c": False},
         of=lambda p: {"b": p["b"], "g": 1 / p["s"], "c": p["c"]},
         back=lambda q: {"b": q["b"], "s": 1 / q["g"], "c": q["c"]},
+        words={"s": "1/g"},
     ),
 )
 
@@ -86,5 +89,6 @@ M4 = Form(
         params={"b": True, "c": False, "e_inf": True, "e0": True, "a": False},
         of=_m4_of,
         back=_m4_back,
+        words={"s": "b", "r": "e_inf/e0"},
     ),
 )
