@@ -23,7 +23,7 @@ def fit(data):
 
 
 def test_chinchilla_is_its_closed_form(fit, data):
-    best = best_split(fit, C, sizes=data["N"])
+    best = best_split(fit, C)
     at, band = scaling.frontier(fit, C), scaling.frontier_interval(fit, C)
     np.testing.assert_allclose(best.N, at.N)
     np.testing.assert_allclose(best.value, at.loss)
@@ -47,7 +47,7 @@ def test_the_search_finds_the_closed_form(fit, data):
         other, fit.data, fit.solution.theta, loss=fit.loss, delta=fit.delta, status=fit.status,
         bootstrap=fit.bootstrap, bootstrap_status=fit.bootstrap_status,
     )  # fmt: skip
-    best, exact = (best_split(f, C, sizes=data["N"]) for f in (copy, fit))
+    best, exact = (best_split(f, C) for f in (copy, fit))
     np.testing.assert_allclose(best.N, exact.N, rtol=1e-4)
     np.testing.assert_allclose(best.value, exact.value, rtol=1e-9)
     np.testing.assert_allclose(best.N_band, exact.N_band, rtol=1e-4)
@@ -59,7 +59,7 @@ def test_kaplan_has_its_own(data):
     p = fit.params
     r = p["alpha_N"] / p["alpha_D"]
     exact = (r * p["N_c"] ** r * C / (6 * p["D_c"])) ** (1 / (1 + r))
-    np.testing.assert_allclose(best_split(fit, C, sizes=data["N"]).N, exact, rtol=1e-5)
+    np.testing.assert_allclose(best_split(fit, C).N, exact, rtol=1e-5)
 
 
 def test_a_replicate_without_a_minimum_widens_the_band(fit, data):
@@ -69,7 +69,7 @@ def test_a_replicate_without_a_minimum_widens_the_band(fit, data):
         "chinchilla", fit.data, fit.solution.theta, loss=fit.loss, delta=fit.delta,
         status=fit.status, bootstrap=draws, bootstrap_status=fit.bootstrap_status,
     )  # fmt: skip
-    low, high = best_split(spoilt, C, sizes=data["N"]).N_band
+    low, high = best_split(spoilt, C).N_band
     assert np.all(low == 0)
     assert np.all(np.isinf(high))
 
@@ -78,10 +78,10 @@ def test_a_law_without_a_split(data):
     flat = {**data, "loss": 30 * data["N"] ** -0.3}
     fit = scaling.fit("chinchilla", flat, loss="squared")
     with pytest.raises(ValueError, match="no minimum along C = 6 N D"):
-        best_split(fit, C, sizes=data["N"])
+        best_split(fit, C)
     line = scaling.fit("m1", {"x": data["N"], "y": data["loss"]}, loss="squared")
     with pytest.raises(ValueError, match="form m1 does not say"):
-        best_split(line, C, sizes=data["N"])
+        best_split(line, C)
     assert not can_split(scaling.forms["muennighoff"])
     assert can_split(scaling.forms["muennighoff"], {"U": 1e9})
     assert can_split(scaling.forms["gadre"])

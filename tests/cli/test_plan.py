@@ -68,7 +68,7 @@ def _table(out: str) -> list[list[str]]:
 def test_the_best_split_is_that_of_the_fit(capsys, saved):
     out = _run(capsys, "plan", saved, "--target-compute", "1e13")
     fit = fitting.load_fit(saved / "fit.json").runs_fit.fit
-    best = best_split(fit, np.array([1e13]), sizes=fit.data["N"])
+    best = best_split(fit, np.array([1e13]))
     shown = {line.split("  ")[1].split(",")[0]: line for line in out.splitlines() if "  [" in line}
     for name, value, band in (
         ("N*", best.N, best.N_band),

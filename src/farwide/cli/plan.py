@@ -166,9 +166,8 @@ def _best(fitted: RunsFit, C: float, fixed: Mapping[str, float]) -> BestSplit:
 
     from farwide.fitting.best_split import best_split
 
-    sizes = fitted.table.columns["N"]
     try:
-        return best_split(fitted.fit, np.array([C]), sizes=sizes, level=LEVEL, fixed=fixed)
+        return best_split(fitted.fit, np.array([C]), level=LEVEL, fixed=fixed)
     except ValueError as error:
         raise CommandError(f"--target-compute {C:g}: {error}") from None
 

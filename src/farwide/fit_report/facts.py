@@ -97,7 +97,7 @@ def _best_ratio(saved: SavedFit) -> list[tuple[str, str, str]]:
         return []
     C = float(6 * np.max(known["N"] * known["D"]))
     try:
-        best = best_split(fit, np.array([C]), sizes=known["N"], level=saved.level)
+        best = best_split(fit, np.array([C]), level=saved.level)
     except ValueError:
         return []
     sure = "the largest compute fitted"

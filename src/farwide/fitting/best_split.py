@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from farwide.fitting.hold_out import FLOPS_PER_PARAMETER_TOKEN
 from theory import scaling
 
 LEAST_REPLICATES = 20  # fewer say nothing about a 95% band
-REACH = 1e8  # how far beyond the runs' sizes a best size is sought, as a factor
-GRID, ROUNDS = 61, 6  # places of log N a round; each round keeps two intervals of them
+ROWS = 2000  # replicates times budgets that are searched at once
 SIZED = {"N", "D", "C", "M"}  # columns that follow from N and D
 
 
@@ -58,20 +57,18 @@ def best_split(
     fit: scaling.Fit,
     C: np.ndarray,
     *,
-    sizes: np.ndarray,
     level: float = 0.95,
     fixed: Mapping[str, float] | None = None,
 ) -> BestSplit:
     """Minimize the law over N at C = 6 N D.
 
-    The chinchilla form has a closed form (Hoffmann et al. 2022, equation 4); of any other law the
-    minimum over log N is sought on a grid that is refined about its best place. A bootstrap
+    The chinchilla form has a closed form (Hoffmann et al. 2022, equation 4); any other law goes
+    to `scaling.optimum`. A bootstrap
     replicate without a minimum counts at both ends of a band, so that many of them widen it.
 
     Args:
         fit: a law that can be read from N and D.
         C: FLOPs, (budgets,).
-        sizes: N of the runs, about which the minimum is sought.
         level: of the bands.
         fixed: values of the law's other columns.
 
@@ -82,7 +79,7 @@ def best_split(
     if not can_split(fit.law, fixed):
         raise ValueError(f"form {fit.form} does not say how compute is best split")
     one = {name: np.array([value]) for name, value in fit.params.items()}
-    best, value = _minima(fit, one, budgets, sizes, fixed or {})
+    best, value = _minima(fit, one, budgets, fixed or {})
     if not np.all(np.isfinite(best)):
         raise ValueError("the fitted law has no minimum along C = 6 N D: no split is best")
     N = best[0]
@@ -90,7 +87,7 @@ def best_split(
     draws = fit.bootstrap
     if draws is None or len(next(iter(draws.values()))) < LEAST_REPLICATES:
         return BestSplit(N, D, value[0], None, None)
-    every, values = _minima(fit, draws, budgets, sizes, fixed or {})
+    every, values = _minima(fit, draws, budgets, fixed or {})
     return BestSplit(N, D, value[0], _band(every, level), _band(values, level))
 
 
@@ -106,7 +103,6 @@ def _minima(
     fit: scaling.Fit,
     draws: Mapping[str, np.ndarray],
     C: np.ndarray,
-    sizes: np.ndarray,
     fixed: Mapping[str, float],
 ) -> tuple[np.ndarray, np.ndarray]:
     """(replicates, budgets): the best N and the law there; NaN where there is none."""
@@ -119,26 +115,17 @@ def _minima(
             at = scaling.frontier({n: v[usable][:, None] for n, v in draws.items()}, C)
             best[usable], value[usable] = at.N, at.loss
         return best, value
-    params = {name: np.asarray(v, float)[:, None, None] for name, v in draws.items()}
-
-    def law(x: np.ndarray) -> np.ndarray:
-        N = np.exp(x)
-        D = C[:, None] / (FLOPS_PER_PARAMETER_TOKEN * N)
-        known = {"N": N, "D": D, "C": np.broadcast_to(C[:, None], N.shape), "M": D / N}
-        known |= {name: np.full(N.shape, v) for name, v in fixed.items()}
-        return np.asarray(fit.law.predict(params, {n: known[n] for n in fit.law.columns}))
-
     count = len(next(iter(draws.values())))
-    first = np.log(np.min(sizes) / REACH), np.log(np.max(sizes) * REACH)
-    low = np.full((count, len(C)), first[0])
-    high = np.full((count, len(C)), first[1])
-    share = np.linspace(0.0, 1.0, GRID)
-    for _ in range(ROUNDS):
-        x = low[..., None] + (high - low)[..., None] * share
-        at = np.argmin(law(x), axis=-1)[..., None]
-        low = np.take_along_axis(x, np.maximum(at - 1, 0), axis=-1)[..., 0]
-        high = np.take_along_axis(x, np.minimum(at + 1, GRID - 1), axis=-1)[..., 0]
-    best = 0.5 * (low + high)
-    value = law(best[..., None])[..., 0]
-    lost = (best - first[0] < 0.1) | (first[1] - best < 0.1)
-    return np.where(lost, np.nan, np.exp(best)), np.where(lost, np.nan, value)
+    best, value = np.empty((count, len(C))), np.empty((count, len(C)))
+    step = max(1, ROWS // len(C))
+    for first in range(0, count, step):
+        some = {n: np.asarray(v, float)[first : first + step] for n, v in draws.items()}
+        size = len(next(iter(some.values())))
+        params = {name: np.repeat(v, len(C))[:, None] for name, v in some.items()}
+        # The form and columns of parameters: a row a replicate and budget.
+        law: Any = (fit.law, params)
+        found = scaling.optimum(law, np.tile(C, size), **fixed)
+        at_end = found.at_end.reshape(size, -1)
+        best[first : first + step] = np.where(at_end, np.nan, found.N.reshape(size, -1))
+        value[first : first + step] = np.where(at_end, np.nan, found.loss.reshape(size, -1))
+    return best, value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from farwide.fitting.best_split import LEAST_REPLICATES, BestSplit, best_split
-from farwide.plotting.interactive.rows import Rows
 from theory import scaling
 
 
@@ -18,6 +17,6 @@ def has_replicates(fit: scaling.Fit) -> bool:
 def best_of(fit: scaling.Fit, rows: Rows, C: np.ndarray, *, level: float = 0.95) -> BestSplit | str:
     """N*, D* and the law at C (FLOPs), with bands, or why no split is best."""
     try:
-        return best_split(fit, C, sizes=rows.N, level=level)
+        return best_split(fit, C, level=level)
     except ValueError as error:
         return f"{str(error)[0].upper()}{str(error)[1:]}."

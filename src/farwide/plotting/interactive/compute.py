@@ -35,7 +35,7 @@ def loss_against_compute(
     """
     every = np.concatenate([rows.C, held.C]) if held is not None else rows.C
     C = np.geomspace(every.min() / 2, every.max() * BEYOND, 60)
-    best = best_of(fit, rows, C, level=level)
+    best = best_of(fit, C, level=level)
     drawn = style.figure(_title(fit, rows, best), height=470, narrow_height=500)
     losses = [*rows.observed, *(held.observed if held is not None else [])]
     if not isinstance(best, str):
@@ -88,7 +88,7 @@ def _title(fit: scaling.Fit, rows: Rows, best: BestSplit | str) -> str:
     if isinstance(best, str):
         return f"{rows.target.capitalize()} against training compute"
     last = float(rows.C.max())
-    ends = best_of(fit, rows, np.array([last / 10, last]))
+    ends = best_of(fit, np.array([last / 10, last]))
     assert not isinstance(ends, str)
     gain = 1 - float(ends.value[1] / ends.value[0])
     return (

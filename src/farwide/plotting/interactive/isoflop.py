@@ -48,7 +48,7 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
     parabola is fitted.
     """
     C = budgets(rows)
-    best = best_of(fit, rows, C)
+    best = best_of(fit, C)
     if isinstance(best, str):
         return best
     drawn = style.figure(
@@ -137,7 +137,7 @@ def best_size(
     """
     every = np.concatenate([rows.C, held.C]) if held is not None else rows.C
     C = np.geomspace(every.min() / 2, every.max() * 10, 50)
-    best = best_of(fit, rows, C, level=level)
+    best = best_of(fit, C, level=level)
     if isinstance(best, str):
         return best
     drawn = style.figure(_title(fit, rows, level), height=440, narrow_height=470)
@@ -175,7 +175,7 @@ def best_size(
 
 def _title(fit: scaling.Fit, rows: Rows, level: float) -> str:
     edge = float(rows.C.max())
-    at = best_of(fit, rows, np.array([edge]), level=level)
+    at = best_of(fit, np.array([edge]), level=level)
     assert not isinstance(at, str)
     start = f"{style.power(edge)} FLOPs"
     text = f"At {start} a size of {style.si(at.N[0], 3)} is best"

@@ -23,7 +23,7 @@ def tokens_per_parameter(
     """
     every = np.concatenate([rows.C, held.C]) if held is not None else rows.C
     C = np.geomspace(every.min() / 2, every.max() * 10, 50)
-    best = best_of(fit, rows, C, level=level)
+    best = best_of(fit, C, level=level)
     if isinstance(best, str):
         return best
     ratio, band = best.ratio, best.ratio_band
@@ -65,7 +65,7 @@ def tokens_per_parameter(
 
 def _title(fit: scaling.Fit, rows: Rows, level: float) -> str:
     edge = float(rows.C.max())
-    at = best_of(fit, rows, np.array([edge]), level=level)
+    at = best_of(fit, np.array([edge]), level=level)
     assert not isinstance(at, str)
     start = f"{style.power(edge)} FLOPs"
     text = f"At {start}, {style.si(float(at.ratio[0]), 2)} tokens a parameter are best"
