@@ -178,20 +178,18 @@ def test_curves_of_the_figures_are_those_of_the_fit(fitted, page):
     tokens = trace(page, "tokens_per_parameter", "20 tokens a parameter")
     assert tokens["y"] == [20.0, 20.0]
     stars = [
-        t for t in figure(page, "isoflop")["data"] if t.get("marker", {}).get("symbol") == "star"
-    ]
-    assert len(stars) == 5  # the budgets of the fitted runs
-    for star in stars:
-        budget = float(trace_budget(star["text"][0]))
-        at = scaling.frontier(fitted.fit, budget)
-        assert star["x"][0] == pytest.approx(float(at.N), rel=0.03)  # C is printed to 2 digits
-
-
-def trace_budget(text: str) -> float:
-    found = re.search(r"C = (?:([\d.]+) × )?10([⁰¹²³⁴⁵⁶⁷⁸⁹]+) FLOPs", text)
-    assert found is not None
-    digits = "".join(str("⁰¹²³⁴⁵⁶⁷⁸⁹".index(c)) for c in found[2])
-    return float(found[1] or 1) * 10.0 ** int(digits)
+        t for t in figure(page, "isoflop")["data"]
+        if t.get("marker", {}).get("symbol") == "star"
+    ]  # fmt: skip
+    columns = fitted.table.columns
+    bowls = scaling.isoflop({name: columns[name] for name in ("N", "D", "loss")})
+    assert len(stars) == 5 == np.sum(bowls.inside)  # the budgets of the fitted runs
+    for star, N, loss in zip(stars, bowls.N, bowls.loss, strict=True):
+        assert star["x"][0] == pytest.approx(N, rel=1e-5)
+        assert star["y"][0] == pytest.approx(loss, rel=1e-5)
+    shown = trace(page, "best_size", "IsoFLOP parabolas")["y"]
+    np.testing.assert_allclose(shown, bowls.N, rtol=1e-5)
+    assert f"N* grows as C to the {bowls.N_law.exponent:.2f}" in heading(page, "isoflop")
 
 
 def test_the_corner_holds_log_a_against_log_b(fitted, page):

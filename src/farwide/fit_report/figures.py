@@ -93,14 +93,14 @@ def panels(saved: SavedFit) -> list[Panel]:
         )
         add(
             "isoflop",
-            "Each curve is the fitted law along N at one budget C = 6ND, the star its minimum; "
-            "dots are runs within 25% of that budget. No parabola is fitted here.",
+            _bowl_caption(interactive.parabolas(rows)),
             interactive.isoflop(fit, rows, counted=counted),
         )
         add(
             "best_size",
             f"The size N that minimises the law at C = 6ND, with its {ends} bootstrap band, and "
-            f"the sizes that were trained.{held_text}",
+            "the sizes that were trained. Stars, where runs were planned at budgets, are the "
+            f"lowest points of IsoFLOP parabolas with 95% bars.{held_text}",
             interactive.best_size(fit, rows, held, counted=counted, level=level),
         )
         add(
@@ -142,3 +142,18 @@ def panels(saved: SavedFit) -> list[Panel]:
         interactive.corner(fit),
     )
     return out
+
+
+def _bowl_caption(bowls: scaling.IsoFLOP | None) -> str:
+    if bowls is None:
+        return (
+            "Each curve is the fitted law along N at one budget C = 6ND, the star its minimum; "
+            "dots are runs within 25% of that budget. The runs do not lie at common budgets on "
+            "both sides of a minimum, so no parabola is fitted."
+        )
+    left = f" Left out: {'; '.join(bowls.left_out)}." if bowls.left_out else ""
+    return (
+        "Dots are the runs of a budget, dotted the parabola of log loss in log N through them, the "
+        "star its lowest point (approach 2); the line is the fitted law at that budget. Approach 2 "
+        f"is biased: {bowls.caveat.split(';')[0]}.{left}"
+    )

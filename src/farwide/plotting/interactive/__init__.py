@@ -8,7 +8,7 @@ from farwide.plotting.interactive.compute import loss_against_compute
 from farwide.plotting.interactive.corner import corner
 from farwide.plotting.interactive.curve import curve
 from farwide.plotting.interactive.extrapolation import extrapolation
-from farwide.plotting.interactive.isoflop import best_size, isoflop
+from farwide.plotting.interactive.isoflop import best_size, isoflop, parabolas
 from farwide.plotting.interactive.residuals import residuals
 from farwide.plotting.interactive.rows import Rows
 from farwide.plotting.interactive.style import DARK
@@ -23,6 +23,7 @@ __all__ = [
     "extrapolation",
     "isoflop",
     "loss_against_compute",
+    "parabolas",
     "residuals",
     "tokens_per_parameter",
 ]

@@ -14,7 +14,7 @@ def has_replicates(fit: scaling.Fit) -> bool:
     return draws is not None and len(next(iter(draws.values()))) >= LEAST_REPLICATES
 
 
-def best_of(fit: scaling.Fit, rows: Rows, C: np.ndarray, *, level: float = 0.95) -> BestSplit | str:
+def best_of(fit: scaling.Fit, C: np.ndarray, *, level: float = 0.95) -> BestSplit | str:
     """N*, D* and the law at C (FLOPs), with bands, or why no split is best."""
     try:
         return best_split(fit, C, level=level)

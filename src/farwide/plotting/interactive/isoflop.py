@@ -1,4 +1,4 @@
-"""Loss along N at fixed budgets, and the best N at each budget."""
+"""Loss along N at fixed budgets, and the best N at each budget: by the law, and by parabolas."""
 
 from __future__ import annotations
 
@@ -39,20 +39,38 @@ def budgets(rows: Rows) -> np.ndarray:
     return np.exp(np.linspace(low, high, MOST if high - low > 1 else 3))
 
 
+def _most(found: np.ndarray) -> np.ndarray:
+    """At most MOST of the budgets, the first and the last among them."""
+    places = np.linspace(0, len(found) - 1, min(MOST, len(found)))
+    return found[np.unique(np.round(places).astype(int))]
+
+
+def parabolas(rows: Rows) -> scaling.IsoFLOP | None:
+    """Approach 2 on these runs; None where fewer than two budgets have a minimum among them."""
+    try:
+        found = scaling.isoflop({"N": rows.N, "D": rows.D, "loss": rows.observed})
+    except ValueError:
+        return None
+    return found if np.sum(found.inside) >= 2 else None
+
+
 def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | str:
-    """The law along N at each budget, a star at its minimum, and the runs near that budget.
+    """The law along N at each budget, and the runs near it, with a star at the best N.
+
+    Where the runs were planned at budgets, the star is the lowest point of a parabola through the
+    runs of its budget (approach 2), which is dotted; else it is the minimum of the law.
 
     Returns a sentence in place of a figure where the law has no best split.
 
-    Reference: Hoffmann et al. (2022), figure 3; here the curves are the fitted law's, so no
-    parabola is fitted.
+    Reference: Hoffmann et al. (2022), figure 3.
     """
-    C = budgets(rows)
+    bowls = parabolas(rows)
+    C = budgets(rows) if bowls is None else _most(bowls.C[bowls.inside])
     best = best_of(fit, C)
     if isinstance(best, str):
         return best
     drawn = style.figure(
-        "The loss along the size N at fixed compute, and the best N (stars)",
+        _bowl_title(bowls),
         height=500,
         narrow_height=520,
     )
@@ -64,6 +82,18 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
         D = budget / (FLOPS_PER_PARAMETER_TOKEN * N)
         value = fit.predict({"N": N, "D": D})
         near = np.abs(np.log(rows.C / budget)) <= np.log(NEAR)
+        star, lowest, how = best.N[i], best.value[i], "lowest of the law"
+        if bowls is not None:
+            k = int(np.argmin(np.abs(np.log(bowls.C / budget))))
+            near = bowls.group == k
+            star, lowest, how = bowls.N[k], bowls.loss[k], "lowest of the parabola"
+            x = np.geomspace(rows.N[near].min() / 1.15, rows.N[near].max() * 1.15, 60)
+            bowl = lowest * np.exp(0.5 * bowls.curvature[k] * np.log(x / star) ** 2)
+            drawn.add_scatter(
+                x=style.plain(x), y=style.plain(bowl), mode="lines", name="parabola",
+                legendgroup=style.power(budget), showlegend=False, hoverinfo="skip",
+                line={"color": colour, "width": 1.6, "dash": "dot"},
+            )  # fmt: skip
         top = max(TALL * best.value[i], np.max(rows.observed[near], initial=0.0) * 1.02)
         keep = value <= top
         name = f"{style.power(budget)}"
@@ -88,15 +118,16 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
             marker={"size": 6.5, "color": colour, "line": {"width": 0.6, "color": style.PAPER}},
         )
         drawn.add_scatter(
-            x=[float(f"{best.N[i]:.6g}")],
-            y=[float(f"{best.value[i]:.6g}")],
+            x=style.plain([star]),
+            y=style.plain([lowest]),
             mode="markers",
             name=name,
             legendgroup=name,
             showlegend=False,
             text=[
-                f"C = {style.power(budget)} FLOPs<br>N* = {style.si(best.N[i], 3)}<br>"
-                f"D* = {style.si(best.D[i], 3)}<br>{rows.target} = {best.value[i]:.4g}"
+                f"C = {style.power(budget)} FLOPs<br>{how}: N* = {style.si(star, 3)}<br>"
+                f"D* = {style.si(budget / FLOPS_PER_PARAMETER_TOKEN / star, 3)}<br>"
+                f"{rows.target} = {lowest:.4g}"
             ],
             hovertemplate="%{text}<extra>best</extra>",
             marker={
@@ -119,6 +150,16 @@ def isoflop(fit: scaling.Fit, rows: Rows, *, counted: str = "") -> go.Figure | s
         **style.loss_ticks(losses),
     )
     return drawn
+
+
+def _bowl_title(bowls: scaling.IsoFLOP | None) -> str:
+    if bowls is None:
+        return "The law along the size N at fixed compute, and the best N (stars)"
+    slope = bowls.N_law
+    text = f"IsoFLOP parabolas: N* grows as C to the {slope.exponent:.2f}"
+    if np.isfinite([slope.low, slope.high]).all():
+        text += f" (95%: {slope.low:.2f} to {slope.high:.2f})"
+    return text
 
 
 def best_size(
@@ -160,6 +201,9 @@ def best_size(
         hovertemplate="%{text}<extra>best</extra>",
     )
     drawn.add_trace(points.black(rows, rows.C, rows.N, name="fitted runs"))
+    bowls = parabolas(rows)
+    if bowls is not None:
+        drawn.add_trace(_bowl_sizes(bowls))
     if held is not None:
         drawn.add_trace(points.orange(held, held.C, held.N))
     drawn.update_xaxes(
@@ -185,3 +229,19 @@ def _title(fit: scaling.Fit, rows: Rows, level: float) -> str:
     if not (low > 0 and high / low < 100):
         return f"The runs do not pin down the best size (at {start})"
     return f"{text} ({level:.0%}: {style.si(low, 3)} to {style.si(high, 3)})"
+
+
+def _bowl_sizes(bowls: scaling.IsoFLOP) -> go.Scatter:
+    """N* of the parabolas at their budgets, with 95% bars."""
+    at = bowls.inside
+    above = np.clip(bowls.N_high[at], None, 1e3 * bowls.N[at]) - bowls.N[at]
+    below = bowls.N[at] - np.clip(bowls.N_low[at], 1e-3 * bowls.N[at], None)
+    return go.Scatter(
+        x=style.plain(bowls.C[at]), y=style.plain(bowls.N[at]), mode="markers",
+        name="IsoFLOP parabolas",
+        marker={"symbol": "star", "size": 13, "color": style.ACCENT,
+                "line": {"width": 1, "color": style.PAPER}},
+        error_y={"type": "data", "array": style.plain(above), "arrayminus": style.plain(below),
+                 "color": style.ACCENT, "thickness": 1.2},
+        hovertemplate="C = %{x:.3g} FLOPs<br>N* = %{y:.3s}<extra>parabola</extra>",
+    )  # fmt: skip
