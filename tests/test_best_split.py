@@ -53,6 +53,7 @@ def test_the_search_finds_the_closed_form(fit, data):
     np.testing.assert_allclose(best.N_band, exact.N_band, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_kaplan_has_its_own(data):
     """min over N of [(N_c/N)^(a/b) + D_c 6N/C]^b: N^(1 + r) = r N_c^r C / (6 D_c), r = a/b."""
     fit = scaling.fit("kaplan", data, loss="squared")

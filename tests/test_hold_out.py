@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from farwide import fitting
+from farwide.fitting.comparison import comparison_cells
 from farwide.fitting.hold_out import parse_hold_out, shared_runs, split
 from farwide.runlog import read_runs
 from farwide.tables import Table
@@ -142,3 +143,47 @@ def test_runs_on_both_sides_are_named():
     fitted, held, _ = split(table(run=runs), parse_hold_out("D>2e6"), CHINCHILLA)
     assert shared_runs(fitted, held) == ("a",)
     assert shared_runs(*split(table(), parse_hold_out("D>2e6"), CHINCHILLA)[:2]) == ()
+
+
+# Laws beside one another
+
+
+def power_law(noise: float = 0.01):
+    x = np.geomspace(10, 1e5, 16)
+    y = (3 * x**-0.4 + 0.1) * np.exp(noise * np.random.default_rng(0).standard_normal(16))
+    return Table({"x": x, "y": y}, tuple(f"a.csv:{i}" for i in range(16)))
+
+
+def test_laws_are_scored_on_the_rows_that_were_held_out():
+    fitted = fitting.fit_table(
+        power_law(), form="m2", bootstrap=0, loss="squared", hold_out=parse_hold_out("x>5e3")
+    )
+    compared = fitting.with_comparison(fitted, ["m1"])
+    first, second = compared.comparison
+    assert (first.form, second.form) == ("m2", "m1")  # the planted law predicts better
+    errors = fitting.log_errors(fitted.fit, fitted.held)
+    assert first.rmsle_held_out == pytest.approx(fitting.score(errors).rmsle, rel=1e-9)
+    assert first.rmsle_fit == pytest.approx(fitting.score(fitted.fit.residuals).rmsle, rel=1e-9)
+    title, rows = comparison_cells(compared)
+    assert "x > 5000 (5 of 16 rows), up to 21.5 times the fitted" in title
+    assert rows[0][:3] == ("m2", "3", f"{first.rmsle_held_out:.3%}")
+
+
+def test_a_quarter_is_held_out_where_nothing_was():
+    fitted = fitting.fit_table(power_law(), form="m1", bootstrap=0, loss="squared")
+    compared = fitting.with_comparison(fitted, ["m2"])
+    assert [row.form for row in compared.comparison] == ["m2", "m1"]
+    assert "the 25% of the rows of largest size" in comparison_cells(compared)[0]
+
+
+@pytest.mark.parametrize(
+    ("forms", "reason"),
+    [
+        (["m9"], "form is 'm9'; accepted are"),
+        (["chinchilla"], "form chinchilla predicts loss, and m1 y"),
+    ],
+)
+def test_laws_that_cannot_be_compared(forms, reason):
+    fitted = fitting.fit_table(power_law(), form="m1", bootstrap=0, loss="squared")
+    with pytest.raises(ValueError, match=reason):
+        fitting.with_comparison(fitted, forms)

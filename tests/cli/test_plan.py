@@ -155,6 +155,26 @@ def test_a_design_that_cannot_tell_says_so(capsys, tmp_path):
     assert _table(out)[0][-2] == "not determined"
 
 
+def test_other_laws_are_ranked_by_what_was_held_out(capsys, csv, tmp_path):
+    out = _run(
+        capsys, "fit", csv, "--bootstrap", "0", "--hold-out", "C>1e12", "--compare",
+        "chinchilla", "--out", tmp_path,
+    )  # fmt: skip
+    saved = json.loads((tmp_path / "fit.json").read_text())
+    (row,) = saved["comparison"]
+    assert row["rmsle_held_out"] == pytest.approx(saved["hold_out"]["rmsle"], rel=1e-6)
+    (line,) = [line.split() for line in out.splitlines() if line.startswith("  chinchilla")]
+    assert line[1:3] == ["5", f"{row['rmsle_held_out']:.3%}"]
+    page = (tmp_path / "report.html").read_text()
+    assert f'<td class="number">{row["rmsle_held_out"]:.3%}</td>' in page
+    assert "--compare m9: accepted are chinchilla" in _refused(
+        capsys, "fit", csv, "--compare", "m9"
+    )
+    assert "--compare m1: form m1 predicts y" in _refused(
+        capsys, "fit", csv, "--bootstrap", "0", "--compare", "m1"
+    )
+
+
 PLANS = {
     "no fit": ([], "FIT is missing"),
     "no target": (["FIT"], "expected one target: --target-compute FLOPS, or --at"),

@@ -48,6 +48,15 @@ class LawOptions:
         ),
     ] = None
 
+    compare: Annotated[
+        str,
+        option(
+            "NAME,NAME...",
+            "Fit these laws too, and rank all by their error on the rows that --hold-out keeps out "
+            "(the largest 25% without it): kaplan,gadre or m3,m4,bnsl.",
+        ),
+    ] = ""
+
 
 @dataclass(frozen=True)
 class OutputOptions:
@@ -126,6 +135,9 @@ def check(
     if law.form not in scaling.forms:
         raise CommandError(f"--form is {law.form!r}; accepted are {', '.join(scaling.forms)}")
     form = scaling.forms[law.form]
+    for name in _compared(law):
+        if name not in scaling.forms:
+            raise CommandError(f"--compare {name}: accepted are {', '.join(scaling.forms)}")
     rule = _rule(law)
     extra = [rule.column] if rule is not None and rule.column else []
     names = (*form.columns, form.target, "run", "weight", "step", *inputs(form), *extra)
@@ -136,7 +148,7 @@ def fit_logs(
     logs: Sequence[Path], law: LawOptions, reading: ReadingOptions
 ) -> tuple[RunsFit, list[Run]]:
     """The fit, and the runs of the role held_out."""
-    from farwide.fitting import certainty
+    from farwide.fitting import certainty, with_comparison
 
     form, mapping = check(logs, law, reading)
     options = {
@@ -144,9 +156,18 @@ def fit_logs(
         "hold_out": _rule(law),
     }  # fmt: skip
     fitted, held_out = _fit(logs, form, mapping, reading, options)
+    if law.compare:
+        try:
+            fitted = with_comparison(fitted, _compared(law))
+        except ValueError as error:
+            raise CommandError(f"--compare {law.compare}: {error}") from None
     if fitted.fit.status != "failed":
         fitted = replace(fitted, certainty=certainty(fitted.fit))
     return fitted, held_out
+
+
+def _compared(law: LawOptions) -> list[str]:
+    return [name for name in (text.strip() for text in law.compare.split(",")) if name]
 
 
 def _rule(law: LawOptions) -> HoldOut | None:

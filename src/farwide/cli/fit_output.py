@@ -28,6 +28,7 @@ def print_fit(fitted: RunsFit, law: Form, logs: Sequence[Path], saved: bool) -> 
         parameter_estimates,
         score,
     )
+    from farwide.fitting.comparison import HEADER, comparison_cells
     from farwide.fitting.hold_out import shared_runs
 
     fit = fitted.fit
@@ -79,6 +80,9 @@ def print_fit(fitted: RunsFit, law: Form, logs: Sequence[Path], saved: bool) -> 
             )
         ]
         print_table("Compute-optimal exponents, C = 6 N D", ("exponent", *header[1:3]), rows)
+    if fitted.comparison:
+        title, cells = comparison_cells(fitted)
+        print_table(title, HEADER, cells)
     print_left_out(fitted.left_out, saved)
 
 

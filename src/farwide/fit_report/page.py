@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from farwide.fitting import SavedFit, load_fit, log_errors
+from farwide.fitting.comparison import HEADER, comparison_cells
 from farwide.runlog.files import write_atomically
 
 MISSING = 'report.html needs plotly: pip install "farwide[report]"'
@@ -91,6 +92,8 @@ def render(saved: SavedFit) -> str:
         level=f"{saved.level:.0%}",
         profiled=f"{saved.level:.0%}, profile likelihood" if found.certainty else "",
         estimates=facts.estimates(saved),
+        compared=comparison_cells(found) if found.comparison else None,
+        compared_header=HEADER,
         exponents=facts.exponents(saved),
         panels=[(panel, Markup(panel.json)) for panel in shown if panel.figure is not None],
         missing=[(p.name.replace("_", " "), p.missing) for p in shown if p.figure is None],

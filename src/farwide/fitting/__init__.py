@@ -1,5 +1,6 @@
 """Fit a law to our runs or to anyone's table, say how noisy a run is, and predict the next one."""
 
+from farwide.fitting.comparison import with_comparison
 from farwide.fitting.fits import Certainty, RunsFit, certainty, fit_runs, fit_table
 from farwide.fitting.hold_out import HoldOut, Score, log_errors, parse_hold_out, score
 from farwide.fitting.noise import NoiseEstimate, estimate_noise
@@ -41,4 +42,5 @@ __all__ = [
     "save_fit",
     "save_prediction",
     "score",
+    "with_comparison",
 ]

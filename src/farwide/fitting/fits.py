@@ -38,6 +38,7 @@ class RunsFit:
     held: Table | None = None  # rows that were measured and not fitted, to score the law on
     hold_out: str = ""  # which those are, in words
     certainty: Certainty | None = None
+    comparison: tuple[scaling.Comparison, ...] = ()  # laws, best at the held-out rows first
 
 
 def fit_runs(

@@ -61,6 +61,7 @@ def fit_summary(runs_fit: RunsFit, *, level: float = 0.95) -> dict[str, Any]:
             for name, estimate in compute_optimal_exponents(fit, level).items()
         },
         "certainty": None if runs_fit.certainty is None else runs_fit.certainty._asdict(),
+        "comparison": [{**row._asdict(), "status": str(row.status)} for row in runs_fit.comparison],
         "rmsle": score(residuals, fit.data["weight"])._asdict(),
         "hold_out": None
         if held is None or errors is None
@@ -190,6 +191,7 @@ def load_fit(path: str | Path) -> SavedFit:
         held=held if len(held) else None,
         hold_out="" if rule is None else str(rule.get("rule", "")),
         certainty=_certainty(found),
+        comparison=_comparison(found),
     )
     level = float(found.of("level", (float, int)))
     return SavedFit(runs_fit, level, found.of("provenance", dict), path)
@@ -244,6 +246,31 @@ def _certainty(found: _Fields) -> Certainty | None:
         np.inf if condition is None else float(condition),
         tuple(map(str, fields.of("sentences", list))),
     )
+
+
+def _comparison(found: _Fields) -> tuple[scaling.Comparison, ...]:
+    """The laws that were compared, where null stands for a score that is not a number."""
+    out = []
+    for i, row in enumerate(found.of("comparison", list)):
+        fields = _Fields(row if isinstance(row, dict) else {}, found.path, f"comparison[{i}].")
+        scores = {
+            name: np.nan if (value := fields.of(name, (float, int, None))) is None else float(value)
+            for name in ("aicc", "rmsle_fit", "rmsle_held_out", "reach")
+        }
+        try:
+            status = scaling.Status(fields.of("status", str))
+        except ValueError as error:
+            raise LogError(found.path, f"comparison[{i}]: {error}") from None
+        out.append(
+            scaling.Comparison(
+                form=fields.of("form", str),
+                parameters=int(fields.of("parameters", int)),
+                status=status,
+                notes=tuple(map(str, fields.of("notes", list))),
+                **scores,
+            )
+        )
+    return tuple(out)
 
 
 def _table(found: _Fields, name: str, law: scaling.Form) -> Table:

@@ -110,7 +110,11 @@ def test_without_a_number_every_run_is_worth_its_place(fit):
 
 @pytest.mark.parametrize(
     ("of", "repeats"),
-    [("value", 80), ("size", 80), pytest.param("value", 600, marks=pytest.mark.slow)],
+    [
+        ("value", 80),
+        pytest.param("size", 200, marks=pytest.mark.slow),
+        pytest.param("value", 600, marks=pytest.mark.slow),
+    ],
 )
 def test_the_spread_of_refits_shrinks_as_predicted(of, repeats):
     """Refits of planted runs, with and without the chosen ones; the law is the planted one."""

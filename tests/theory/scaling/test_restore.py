@@ -30,7 +30,7 @@ def planted(form):
     ("form", "options"),
     [
         ("chinchilla", {"bootstrap": 20}),
-        ("kaplan", {"loss": "squared"}),
+        pytest.param("kaplan", {"loss": "squared"}, marks=pytest.mark.slow),
         pytest.param("gadre", {"loss": "asymmetric", "tau": 0.3}, marks=pytest.mark.slow),
         pytest.param("m4", {"loss": "l1"}, marks=pytest.mark.slow),
     ],
