@@ -165,7 +165,7 @@ def test_laws_are_scored_on_the_rows_that_were_held_out():
     assert first.rmsle_held_out == pytest.approx(fitting.score(errors).rmsle, rel=1e-9)
     assert first.rmsle_fit == pytest.approx(fitting.score(fitted.fit.residuals).rmsle, rel=1e-9)
     title, rows = comparison_cells(compared)
-    assert "x > 5000 (5 of 16 rows), up to 21.5 times the fitted" in title
+    assert "x > 5000 (5 of 16 rows), up to 21.5 times the largest size fitted" in title
     assert rows[0][:3] == ("m2", "3", f"{first.rmsle_held_out:.3%}")
 
 

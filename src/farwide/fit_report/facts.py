@@ -18,13 +18,11 @@ from farwide.fitting import (
 )
 from farwide.fitting.best_split import best_split, can_split
 from farwide.fitting.hold_out import shared_runs
-from farwide.plotting.interactive.style import percent
+from farwide.plotting.interactive.style import percent, symbol
 from farwide.plotting.style import power_of_ten, si
 from farwide.report import numbers
 from farwide.tables import Table
 from theory import scaling
-
-GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eta": "η", "xi": "ξ"}
 
 
 class Row(NamedTuple):
@@ -237,7 +235,7 @@ def estimates(saved: SavedFit) -> list[Row]:
             if np.isfinite([low, high]).all():
                 shown, profile = numbers.estimate(estimate.value, low, high)
                 value = value if interval else shown
-        out.append(Row(GREEK.get(name, name), value, interval, profile))
+        out.append(Row(symbol(name), value, interval, profile))
     return out
 
 

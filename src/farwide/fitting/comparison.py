@@ -65,7 +65,10 @@ def comparison_cells(fitted: RunsFit) -> tuple[str, list[tuple[str, ...]]]:
         rows.append((row.form, str(row.parameters), *scores, f"{row.status}{note}"))
     what = fitted.hold_out or f"the {SHARE:.0%} of the rows of largest size"
     reach = max((row.reach for row in fitted.comparison), default=1.0)
-    title = f"Laws by their error on what was held out: {what}, up to {reach:.3g} times the fitted"
+    title = (
+        f"Laws by their error on what was held out: {what}, up to {reach:.3g} times the largest "
+        "size fitted"
+    )
     return title, rows
 
 

@@ -15,11 +15,12 @@ BINS = 30
 SPAN = 10.0  # a parameter whose central 95% spans more is shown as its logarithm
 LOGARITHMIC = ("A", "B")  # always
 CROSS = {"color": style.INK, "width": 2}
-GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "eta": "η", "xi": "ξ"}
+READABLE = (1e-3, 1e4)  # a parameter beyond is shown as its logarithm
 
 
 def corner(fit: scaling.Fit) -> go.Figure | str:
-    """Histograms on the diagonal, pairs below it; A and B in log10, as others that span decades.
+    """Histograms on the diagonal, pairs below it; A and B in log10, as others that span decades or
+    are very large or small.
 
     The axes hold the central 98% and the fit. Returns a sentence in place of a figure where there
     are too few replicates.
@@ -37,9 +38,9 @@ def corner(fit: scaling.Fit) -> go.Figure | str:
             usable &= draws[name] > 0
             with np.errstate(divide="ignore"):
                 values[name] = np.log10(draws[name])
-            shown[name] = f"log₁₀ {GREEK.get(name, name)}"
+            shown[name] = f"log₁₀ {style.symbol(name)}"
         else:
-            values[name], shown[name] = draws[name], GREEK.get(name, name)
+            values[name], shown[name] = draws[name], style.symbol(name)
     if np.sum(usable) < 20:
         return "Nearly all bootstrap replicates have switched a term of the law off."
     values = {name: v[usable] for name, v in values.items()}
@@ -118,7 +119,8 @@ def _logarithmic(name: str, draws: np.ndarray, value: float) -> bool:
     if value <= 0 or len(positive) < 0.5 * len(draws):
         return False
     low, high = np.quantile(positive, [0.025, 0.975])
-    return name in LOGARITHMIC or bool(high / low > SPAN)
+    far = not READABLE[0] <= value <= READABLE[1]
+    return name in LOGARITHMIC or far or bool(high / low > SPAN)
 
 
 def _limits(values: np.ndarray, point: float) -> list[float]:

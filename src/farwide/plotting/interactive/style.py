@@ -36,6 +36,7 @@ HELD_OUT_BAND = "rgba(226,110,40,0.25)"
 SIZES = ((0.0, "#7b3fa0"), (0.35, "#3f7fd0"), (0.7, "#1fa187"), (1.0, "#8fbf3a"))
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
+GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eta": "η", "xi": "ξ"}
 COMPUTE = "training compute C = 6ND (FLOPs)"
 
 
@@ -163,6 +164,12 @@ def percent(value: float, digits: int = 2) -> str:
     shown = 100 * value
     size = np.floor(np.log10(abs(shown))) if shown else 0.0
     return f"{shown:.{int(np.clip(digits - 1 - size, 0, 3))}f}%"
+
+
+def symbol(name: str) -> str:
+    """A parameter as it is written: alpha_N -> 'α_N'."""
+    head, underscore, tail = name.partition("_")
+    return GREEK.get(head, head) + underscore + tail
 
 
 def power(value: float) -> str:
