@@ -188,8 +188,8 @@ def planted(form: str, number: int) -> tuple[dict[str, float], dict[str, np.ndar
 def recover(form: str, laws: int, bootstrap: int = 0) -> dict[str, Any]:
     """Coverage of each parameter over the laws that their design identifies."""
     law = scaling.forms[form]
-    inside = {name: 0 for name in law.params}
-    by_bootstrap = {name: 0 for name in law.params}
+    inside = dict.fromkeys(law.params, 0)
+    by_bootstrap = dict.fromkeys(law.params, 0)
     identified, worse, said = 0, 0, {}
     for number in range(laws):
         params, data = planted(form, number)

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from theory.scaling import bootstrap as resampling
 from theory.scaling import columns, descent, identify, losses, problem, solve
 from theory.scaling.form import Form
-from theory.scaling.laws import resolve
 from theory.scaling.intervals import Solution
+from theory.scaling.laws import resolve
 from theory.scaling.precision import float64_on_host
 from theory.scaling.result import Fit, Status
 

@@ -184,8 +184,8 @@ def isoflop(data: Mapping[str, Any], *, tolerance: float = 0.1, least: int = 3) 
     inside = np.array([row[-1] for row in rows], bool)
     if np.sum(inside) < 2:
         raise ValueError(
-            f"{int(np.sum(inside))} budgets have a minimum between their runs; an IsoFLOP fit needs "
-            f"at least two ({'; '.join(left_out) or 'no budget has enough sizes'})"
+            f"{int(np.sum(inside))} budgets have a minimum between their runs; an IsoFLOP fit "
+            f"needs at least two ({'; '.join(left_out) or 'no budget has enough sizes'})"
         )
     C, log_N, error, bottom, curvature = (np.array(part) for part in list(zip(*rows))[:-1])  # noqa: B905
     N = np.exp(log_N)

@@ -81,9 +81,9 @@ def frontier_interval(
     """Bands of the frontier: each of N*, D* and L* at each C by itself.
 
     By "bootstrap" percentiles, by "profile" the profile likelihood, by "covariance" the delta
-    method, the last two of logarithms. A replicate without a frontier (A, B, alpha or beta at zero) has no finite best split; it enters
-    as N* = 0 or infinity would, on both sides, so that a fit with many such replicates has a wide
-    band rather than a quietly narrowed one.
+    method, the last two of logarithms. A replicate without a frontier (A, B, alpha or beta at
+    zero) has no finite best split; it enters as N* = 0 or infinity would, on both sides, so that a
+    fit with many such replicates has a wide band rather than a quietly narrowed one.
 
     Args:
       fit: a fit of form "chinchilla"; for "bootstrap", with replicates.

@@ -38,7 +38,8 @@ def gradient_noise_scale(
     """
     if not 0 < small_batch < large_batch:
         raise ValueError(
-            f"small_batch, large_batch = {small_batch}, {large_batch}; accepted are 0 < small < large"
+            f"small_batch, large_batch = {small_batch}, {large_batch}; accepted are "
+            "0 < small_batch < large_batch"
         )
     norms = {}
     for name, value in (("small", small), ("large", large)):
