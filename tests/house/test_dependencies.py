@@ -69,7 +69,7 @@ def test_experiments_need_the_core_alone():
 
 
 def test_tests_tools_and_notebooks_import_what_is_declared():
-    allowed = CORE | EXTRAS["dev"] | EXTRAS["notebooks"]
+    allowed = CORE | EXTRAS["dev"] | EXTRAS["logs"] | EXTRAS["notebooks"]
     assert undeclared(imported("tests", "tools", "notebooks", "benchmarks"), allowed) == {}
 
 

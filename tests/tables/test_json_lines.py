@@ -89,6 +89,7 @@ def test_what_is_refused(tmp_path, case):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:.* repeat")
 def test_skip_bad_keeps_the_other_rows(tmp_path):
     text = TEXT + '{"N": 1, "D": 2, "loss": NaN}\n{"N": 1}\n' + TEXT + '{"N": 3'
     table = _read(tmp_path, text, skip_bad=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from farwide.cli import main
 from farwide.runlog import LogError
 from farwide.tables import read_table
 
@@ -31,7 +32,7 @@ def _path(name: str) -> Path:
 @pytest.mark.parametrize("name", FILES)
 def test_every_row_is_read(name):
     mapping, rows = FILES[name]
-    table = read_table(_path(name), columns=mapping)
+    table = read_table(_path(name), columns=mapping, rows="all")
     assert len(table) == rows
     assert table.removed == ()
     assert ("run" in table.columns) == ("run" in mapping)
@@ -40,6 +41,48 @@ def test_every_row_is_read(name):
 def test_what_to_map_is_said():
     with pytest.raises(LogError, match=r"gadre_runs\.csv:1: no column 'N' .*--columns N=params"):
         read_table(_path("gadre_runs.csv"))
+
+
+# One command each, as docs/logs.md gives them: the options, the points, some of what is printed.
+COMMANDS = {
+    "chinchilla_package_runs.csv": ([], 234, "Left out: nothing"),
+    "gadre_runs.csv": (
+        ["--columns", "N=params_no_embed", "loss=loss_c4_val", "--where", "dataset=c4_original"],
+        34, "read       D = tokens, run = name (guessed",
+    ),
+    "gemstones_hot.jsonl": (["--rows", "all"], 220, "run = run_name (guessed"),
+    "gemstones_cooldown.jsonl": (["--rows", "all"], 199, "N = params_active_precise"),
+    "gemstones_hot_100b.jsonl": (
+        ["--rows", "all", "--min-step", "5000"], 726, "--min-step 5000: step is 2385",
+    ),
+}  # fmt: skip
+
+
+SLOW = ("chinchilla_package_runs.csv", "gemstones_hot.jsonl", "gemstones_hot_100b.jsonl")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in COMMANDS]
+)
+def test_one_command_fits_each(capsys, name):
+    options, points, said = COMMANDS[name]
+    main(["fit", str(_path(name)), "--bootstrap", "0", *options])
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert f"{points} points from" in captured.out
+    assert said in captured.out
+    assert "status     converged" in captured.out
+    doc = (Path(__file__).parents[2] / "docs" / "logs.md").read_text()
+    assert " ".join(["farwide fit", name, *options]) in doc
+
+
+def test_one_row_a_run_of_gemstones_cannot_tell_tokens():
+    table = read_table(_path("gemstones_hot.jsonl"), columns=GEMSTONES, rows="last")
+    assert len(table) == 22
+    assert len(table.removed) == 198
+    assert len({*table.columns["D"].tolist()}) == 1
+    with pytest.warns(UserWarning, match=r"220 rows of 22 runs \(10 each\)"):
+        read_table(_path("gemstones_hot.jsonl"), columns=GEMSTONES)
 
 
 def test_every_cut_of_a_real_file_is_an_error_or_harmless(tmp_path):

@@ -201,7 +201,7 @@ def _fit(
     from farwide.tables import LeftOut, filter_runs, is_our_runs
 
     where, ends = reading.conditions(), reading.ends()
-    plain = reading.rows is None and not ends and reading.drop_diverged is None
+    plain = reading.rows in (None, "last") and not ends and reading.drop_diverged is None
     if law.name == "chinchilla" and plain and not mapping and all(map(is_our_runs, logs)):
         bad: list[LogError] = []
         runs = read_runs(*logs, on_error=bad.append if reading.skip_bad else None)
@@ -255,6 +255,7 @@ def pairs(option: str, texts: Sequence[str], names: Sequence[str], value: str) -
     found: dict[str, str] = {}
     for text in texts:
         name, equals, rest = text.partition("=")
+        text = " ".join(text.split())  # messages are of one line
         if not equals or not rest:
             raise CommandError(f"{option} {text}: expected NAME={value} (LOGS come before options)")
         if name not in names:

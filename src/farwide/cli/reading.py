@@ -103,7 +103,8 @@ class ReadingOptions:
             for text in (text for texts in groups for text in texts):
                 name, equals, value = text.partition("=")
                 if not equals or not name or not value:
-                    raise CommandError(f"{option} {text}: expected NAME=VALUE")
+                    said = " ".join(text.split())
+                    raise CommandError(f"{option} {said}: expected NAME=VALUE")
                 found.append(_condition(option, text, f"{name}{sign}{value}"))
         if self.min_step is not None:
             found.append(_condition("--min-step", f"{self.min_step:g}", f"step>={self.min_step}"))
@@ -131,6 +132,7 @@ class ReadingOptions:
 def _condition(option: str, written: str, text: str | None = None) -> Condition:
     from farwide.tables import parse_condition
 
+    written = " ".join(written.split())
     try:
         return parse_condition(written if text is None else text, f"{option} {written}")
     except ValueError as error:

@@ -41,11 +41,15 @@ def json_number(name: str, value: Any, *, positive: bool = True) -> float:
         number = float(value)
     except OverflowError:
         number = math.inf
+    if math.isfinite(number) and (number > 0 or not positive):
+        return number
     return _checked(name, number, shown(value), positive)
 
 
 def text_label(name: str, cell: Any) -> str:
     """A run's name: a text that is not blank, or a whole number."""
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)  # as Parquet has whole numbers beside a null
     if isinstance(cell, int) and not isinstance(cell, bool):
         return shown(cell)
     if not isinstance(cell, str):

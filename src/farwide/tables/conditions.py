@@ -17,7 +17,7 @@ from typing import NamedTuple
 from farwide.runlog.record import shown
 from farwide.tables.cells import lenient_number
 from farwide.tables.formula import parse_formula
-from farwide.tables.mapping import STEP, Columns
+from farwide.tables.mapping import STEP, Columns, MissingCell
 from farwide.tables.source import Row, missing
 
 _ORDER = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -73,6 +73,7 @@ class Condition(NamedTuple):
 
 def parse_condition(text: str, option: str | None = None) -> Condition:
     """Parse a condition; ValueError says what is expected."""
+    text = " ".join(text.split())
     match = _SPLIT.fullmatch(text)
     if match is None or not match[1].strip():
         raise ValueError(f"{text!r}: expected NAME=VALUE, NAME!=VALUE, NAME>VALUE or the like")
@@ -93,10 +94,8 @@ def parse_condition(text: str, option: str | None = None) -> Condition:
 def _raw(row: Row, columns: Columns, name: str) -> object:
     try:
         return columns.raw(row, name)
-    except ValueError as error:
-        if str(error).endswith(("is empty", "is null, not a number")) or "no column" in str(error):
-            return None  # a formula of a cell that is not there
-        raise
+    except MissingCell:  # in a formula
+        return None
 
 
 def _equal(value: object, text: str | None, wanted: str) -> bool:

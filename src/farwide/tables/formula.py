@@ -45,7 +45,8 @@ class Formula(NamedTuple):
 
 def parse_formula(text: str) -> Formula:
     """Parse a formula; ValueError says what it may hold."""
-    reason = f"{text[:60]!r} is no formula of numbers, columns, + - * / ** and brackets"
+    said = " ".join(text.split())  # on one line
+    reason = f"{said[:60]!r} is no formula of numbers, columns, + - * / ** and brackets"
     if len(text) > _LONGEST:
         raise ValueError(f"{reason}: it has more than {_LONGEST} characters")
     try:
@@ -60,7 +61,7 @@ def parse_formula(text: str) -> Formula:
         raise ValueError(reason) from None
     except ValueError as error:
         raise ValueError(f"{reason}: {error}") from None
-    return Formula(text.strip(), tuple(names), tree)
+    return Formula(said, tuple(names), tree)
 
 
 def _check(node: ast.expr, names: dict[str, None], depth: int) -> None:

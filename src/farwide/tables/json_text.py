@@ -45,6 +45,7 @@ def _lines(
 ) -> list[tuple[Place, dict[str, Any]]]:
     """A last line without its line end is used when it is a whole object: a cut one never is."""
     rows: list[tuple[Place, dict[str, Any]]] = []
+    decode = _decoder().decode
     lines = text.split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
@@ -52,7 +53,7 @@ def _lines(
         try:
             if not line.strip():
                 raise LogError(path, "blank line between rows", line=number)
-            rows.append((number, _object(parse(line, path, number), path, number)))
+            rows.append((number, _object(_guarded(decode, line, path, number), path, number)))
         except LogError as error:
             reject(_with_hint(error, number, len(lines), text))
     return rows
@@ -97,15 +98,11 @@ def _array(
 
 
 def _single(text: str, path: Path) -> list[tuple[Place, dict[str, Any]]]:
-    return [(1, _object(parse(text, path, None), path, 1))]
-
-
-def parse(text: str, path: Path, line: int | None) -> Any:
-    """One JSON value; LogError for invalid JSON and for an object with a key twice."""
-    return _guarded(_decoder().decode, text, path, line)
+    return [(1, _object(_guarded(_decoder().decode, text, path, None), path, 1))]
 
 
 def _guarded(decode: Callable[[Any], Any], argument: Any, path: Path, line: int | None) -> Any:
+    """What `decode` makes of a text or a position; its errors as LogError."""
     try:
         return decode(argument)
     except json.JSONDecodeError as error:
@@ -154,7 +151,7 @@ def _lookup(obj: Mapping[str, Any], name: str) -> Any:
         return obj[name]
     head, dot, rest = name.partition(".")
     while dot:
-        if isinstance(inner := obj.get(head), Mapping):
+        if isinstance(inner := obj.get(head), dict):
             found = _lookup(inner, rest)
             if found is not ABSENT:
                 return found
@@ -165,7 +162,7 @@ def _lookup(obj: Mapping[str, Any], name: str) -> Any:
 
 def unwrapped(value: Any) -> Any:
     """A value, or what a config of Weights & Biases wraps as {"value": ..., "desc": ...}."""
-    if isinstance(value, Mapping) and "value" in value and value.keys() <= {"value", "desc"}:
+    if isinstance(value, dict) and "value" in value and value.keys() <= {"value", "desc"}:
         return value["value"]
     return value
 
@@ -179,10 +176,10 @@ def dotted_names(obj: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         for key, wrapped in mapping.items():
             value = unwrapped(wrapped)
             name = f"{before}{key}"
-            if isinstance(value, Mapping):
+            if isinstance(value, dict):
                 inner.append((f"{name}.", value))
             elif is_history(key, value) and not before:
-                inner.extend((f"{name}.", item) for item in value if isinstance(item, Mapping))
+                inner.extend((f"{name}.", item) for item in value if isinstance(item, dict))
             else:
                 yield name
         stack.extend(reversed(inner))

@@ -15,7 +15,7 @@ from typing import Any
 
 from farwide.tables.cells import json_number, text_label, text_number
 from farwide.tables.formula import Formula, parse_formula
-from farwide.tables.source import ABSENT, Row, Source
+from farwide.tables.source import ABSENT, Row, Source, missing
 from farwide.tables.table import error_at
 
 RUN = "run"
@@ -37,9 +37,13 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
              "final_val_loss", "final_validation_loss", "loss"),
     RUN: ("run", "run_name", "run_id", "name", "run.name", "run.id", "experiment", "exp_name"),
 }  # fmt: skip
-_STEPS = ("step", "_step", "Step", "global_step", "trainer/global_step", "iteration", "iter")
+_STEPS = ("step", "Step", "_step", "global_step", "trainer/global_step", "iteration", "iter")
 _PREFIXES = ("config", "summary", "history", "hparams", "metrics", "args")
 _FORMULAS = {"C": "6*N*D", "M": "D/N"}
+
+
+class MissingCell(ValueError):
+    """A cell that a number is read from is absent, null or blank."""
 
 
 class Columns:
@@ -59,6 +63,7 @@ class Columns:
         guess: bool = False,
     ) -> None:
         self.source = source
+        self._ours = {*required, *mapping}
         self.guessed: dict[str, str] = {}
         self._plain: dict[str, str] = {}  # our name -> column of the file
         self._formulas: dict[str, Formula] = {}
@@ -153,13 +158,14 @@ class Columns:
             formula = parse_formula(text)
         except ValueError as error:
             if re.search(r"[*()+]", text):
-                raise self.error(f"{name}={text}: {error}") from None
-        if formula is None or (formula.names and not any(map(self._known, formula.names))):
+                raise self.error(f"{name}={shorten(text)}: {error}") from None
+        known = formula is not None and (not formula.names or any(map(self._known, formula.names)))
+        if formula is None or not (known or re.search(r"[*()+]", text)):
             raise self.error(missing_column(name, text, self.source.names))
         self._formulas[name] = formula
 
     def _known(self, name: str) -> bool:
-        return name in self or self.source.has(name) or name in _ALIASES
+        return name in self._ours or name in self or self.source.has(name) or name in _ALIASES
 
     def _check_names(self, ours: str, formula: Formula, inside: tuple[str, ...]) -> None:
         """Every name of a formula must lead to a column of the file."""
@@ -168,12 +174,12 @@ class Columns:
             if own and self.source.has(name):
                 continue
             if name in inside:
-                raise self.error(f"{ours}={self.text(ours)} needs {name} itself")
+                raise self.error(f"{ours}={shorten(self.text(ours))} needs {name} itself")
             if name in self._formulas:
                 self._check_names(ours, self._formulas[name], (*inside, name))
             elif name not in self and not self.source.has(name):
                 reason = missing_column(name, name, self.source.names)
-                raise self.error(f"{ours}={self.text(ours)}: {reason}")
+                raise self.error(f"{ours}={shorten(self.text(ours))}: {reason}")
 
     def _collect(self, name: str, found: set[str], inside: str | None) -> None:
         if name in self._formulas and name != inside:
@@ -194,10 +200,14 @@ class Columns:
     def _cell(self, row: Row, column: str, label: str, positive: bool) -> float:
         value = self._look(row, column)
         if value is ABSENT:
-            raise ValueError(self._missing_here(row, label, column))
-        if isinstance(value, str) and self.source.texts:
-            return text_number(label, value, positive=positive)
-        return json_number(label, value, positive=positive)
+            raise MissingCell(self._missing_here(row, label, column))
+        read = text_number if isinstance(value, str) and self.source.texts else json_number
+        try:
+            return read(label, value, positive=positive)
+        except ValueError as error:
+            if missing(value):
+                raise MissingCell(str(error)) from None
+            raise
 
     def _look(self, row: Row, column: str) -> Any:
         return str(row.path) if column == FILE else self.source.look(row.cells, column)
@@ -236,13 +246,10 @@ def missing_column(name: str, column: str, present: Sequence[str]) -> str:
         guess = guess or lower.get(alias) or parts.get(alias)
     if name in _FORMULAS and not guess:
         guess = f"'{_FORMULAS[name]}'"
-    others = [other for other in guess_column(name, present) if other != guess]
-    nearest = ""
-    if guess and guess in present:
-        nearest = f" (nearest: {shorten(guess)})"
-        if others:
-            listed_others = ", ".join(map(shorten, [guess, *others]))
-            nearest = f" ({len(others) + 1} columns may be it: {listed_others})"
+    nearest = f" (nearest: {shorten(guess)})" if guess and guess in present else ""
+    if len(possible := guess_column(name, present)) > 1:
+        guess = possible[0]
+        nearest = f" ({len(possible)} columns may be it: {', '.join(map(shorten, possible))})"
     target = shorten(guess) if guess else "COLUMN"
     hint = f"; map it with --columns {name}={target if _plain_word(target) else repr(target)}"
     if present and all(_looks_like_number(other) for other in present):

@@ -77,7 +77,7 @@ def read_table(
     reject = Rejections(skip_bad)
     notes: list[str] = []
     candidates: list[Candidate] = []
-    for source in open_sources(sources, parameters, reject):
+    for source in open_sources(sources, parameters, reject, notes):
         try:
             found = _bind(source, dict(columns or {}), rules, conditions, guess, notes)
             candidates += _filtered(source, found, rules, conditions, reject)

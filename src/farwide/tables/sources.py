@@ -23,6 +23,7 @@ from farwide.tables.source import ABSENT, Row, Source
 from farwide.tables.table import Rejections, Removal, Table
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # read where a folder is given
 _GZIP = b"\x1f\x8b"
 _MAGIC = {b"PK\x03\x04": "a zip or spreadsheet file", b"\xff\xfe": "UTF-16 text",
           b"\xfe\xff": "UTF-16 text"}  # fmt: skip
@@ -33,8 +34,8 @@ _OUR_NAMES = {"tokens": "D", "validation_loss": "loss"}
 def is_our_runs(path: Path) -> bool:
     """Whether a path means run folders: a folder, or the metrics.jsonl inside a run's folder.
 
-    A folder that holds TensorBoard event files or Weights & Biases summaries, and no metrics.jsonl
-    at any depth, is no folder of our runs.
+    A folder with no metrics.jsonl at any depth is none of ours where it holds logs of others:
+    TensorBoard event files, Weights & Biases summaries, or else tables.
     """
     if path.is_dir():
         return next(_foreign(path), None) is None
@@ -42,15 +43,19 @@ def is_our_runs(path: Path) -> bool:
 
 
 def open_sources(
-    paths: Sequence[Path], parameters: Parameters, reject: Rejections
+    paths: Sequence[Path], parameters: Parameters, reject: Rejections, notes: list[str]
 ) -> Iterator[Source]:
     """One source a file, a folder of our runs, or a folder with the event files of one run.
 
-    What cannot be opened goes to `reject`.
+    What cannot be opened goes to `reject`; `notes` says how many files of a folder are read.
     """
     done: set[Path] = set()
     for path in paths:
-        files = list(_foreign(path)) if path.is_dir() and not is_our_runs(path) else [path]
+        files = [path]
+        if path.is_dir() and not is_our_runs(path):
+            files = list(_foreign(path))
+            there = sum(len(names) for _, _, names in os.walk(path))
+            notes.append(f"{len(files)} of the {there} files in {path} are logs, by their names")
         for file in files:
             together = [file]
             if event_files.is_event_file(file) and file.is_file():
@@ -73,9 +78,14 @@ def _foreign(folder: Path) -> Iterator[Path]:
         if METRICS in names:
             return
         found += [Path(where, name) for name in sorted(names)]
-    for path in found:
-        if event_files.is_event_file(path) or path.name == wandb_exports.SUMMARY:
-            yield path
+    special = [
+        path
+        for path in found
+        if event_files.is_event_file(path) or path.name == wandb_exports.SUMMARY
+    ]
+    yield from special or [
+        path for path in found if path.name.lower().removesuffix(".gz").endswith(_TABLES)
+    ]
 
 
 def _open(paths: Sequence[Path], parameters: Parameters, reject: Rejections) -> Source:
@@ -156,8 +166,8 @@ def _csv_source(text: str, path: Path, reject: Rejections) -> Source:
 def _whole_rows(table: CsvText, path: Path, used: Collection[str], reject: Rejections) -> list[Row]:
     """The rows of a CSV file but for a last one that may be cut short."""
     kept = list(table.rows)
-    if not kept and not reject.skip_bad:
-        raise LogError(path, "has a header and no rows", line=1)
+    if not kept:
+        _say_empty(path, "has a header and no rows", reject)
     cut = cut_short(table, set(used))
     if cut is not None:
         reject(LogError(path, cut, line=kept.pop()[0]))
@@ -193,6 +203,8 @@ def _json_source(text: str, path: Path, suffix: str, reject: Rejections) -> Sour
     found = read_json_rows(text, path, suffix, reject)
     if path.name == wandb_exports.SUMMARY:
         found = [(place, wandb_exports.complete_summary(obj, path)) for place, obj in found]
+    if not found:
+        _say_empty(path, "holds no rows", reject)
     names = tuple(dict.fromkeys(name for _, obj in found for name in dotted_names(obj)))
     present = {*names, FILE}
 
@@ -200,13 +212,17 @@ def _json_source(text: str, path: Path, suffix: str, reject: Rejections) -> Sour
         return name in present or any(lookup(obj, name) is not ABSENT for _, obj in found)
 
     def rows(used: Collection[str], reject: Rejections) -> list[Row]:
-        if not found and not reject.skip_bad:
-            raise LogError(path, "holds no rows", line=1)
         return [
             Row(path, place, obj) for place, obj in wandb_exports.with_histories(found, used)
         ]  # fmt: skip
 
     return Source(path, names, rows, lookup, has, found[0][0] if found else 1)
+
+
+def _say_empty(path: Path, reason: str, reject: Rejections) -> None:
+    """Reject a file without rows, unless its rows are listed as bad already."""
+    if not any(removal.where.startswith(f"{path}:") for removal in reject.removed):
+        reject(LogError(path, reason, line=1))
 
 
 def _decompressed(raw: bytes, path: Path) -> bytes:
