@@ -235,7 +235,7 @@ def _bounded(law: scaling.Form, name: str, ends: tuple[float, float]) -> bool:
     if law.positive(name):
         return low > 0 and np.isfinite(high)
     span = law.domain.get(name)
-    inside = not isinstance(span, tuple) or (low > span[0] and high < span[-1])
+    inside = type(span) is not tuple or (low > span[0] and high < span[1])
     return bool(inside and np.isfinite(low) and np.isfinite(high))
 
 

@@ -200,9 +200,10 @@ class Form:
     @cached_property
     def structure(self) -> Structure:
         """The terms as a hashable key for compiled code: indices, or a `Basis`."""
-        terms = self._indexed()
-        plain = all(isinstance(t, tuple) and all(f.exponent >= 0 for f in t) for t in terms)
-        return tuple(terms) if plain else self.basis
+        plain = [
+            t for t in self._indexed() if isinstance(t, tuple) and all(f.exponent >= 0 for f in t)
+        ]
+        return tuple(plain) if len(plain) == len(self.terms) else self.basis
 
     @cached_property
     def basis(self) -> Basis:

@@ -62,9 +62,9 @@ def evaluate(
     params = theta.shape[0]
     rows, cols = np.tril_indices(params)
 
-    def one(t: Array, weight: Array, towards: Pull | None) -> tuple[Array, Array, Array, Array]:
-        basis = structure.basis if isinstance(structure, Pulled) else structure
+    basis = structure.basis if isinstance(structure, Pulled) else structure
 
+    def one(t: Array, weight: Array, towards: Pull | None) -> tuple[Array, Array, Array, Array]:
         def law(s: Array) -> Array:
             return log_sum(basis, s, u)
 
@@ -79,9 +79,10 @@ def evaluate(
         majorizer = (J.T * (weight * loss.curvature)) @ J
         if towards is not None:
             assert isinstance(structure, Pulled)
+            ask = structure.quantities
 
             def miss(s: Array) -> Array:
-                found = structure.quantities(s, jnp.asarray(towards.constants))
+                found = ask(s, jnp.asarray(towards.constants))
                 # Not a product with the one-hot: a quantity that is not finite is not asked for.
                 return jnp.sum(jnp.where(towards.select > 0, found, 0.0)) - towards.aim
 
@@ -94,6 +95,6 @@ def evaluate(
         return value, gradient, hessian[rows, cols], majorizer[rows, cols]
 
     axes = None if pull is None else Pull(0, 0, 0, None)  # pyright: ignore[reportArgumentType]
-    parts = jax.vmap(one, in_axes=(1, 0, axes))(theta, w, pull)
+    parts = jax.vmap(one, in_axes=(1, 0, axes))(jnp.asarray(theta), w, pull)
     value, gradient, hessian, majorizer = parts
     return Local(value, gradient.T, hessian.T, majorizer.T)

@@ -29,8 +29,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from theory.scaling import general, small_spd
-from theory.scaling.basis import Basis, Structure
-from theory.scaling.general import Pull
+from theory.scaling.basis import Factor, Structure
+from theory.scaling.general import Pull, Pulled
 from theory.scaling.local import Host, Local
 from theory.scaling.losses import Shape, pieces
 
@@ -52,7 +52,9 @@ class State(NamedTuple):
     steps: Int[Host, "batch"]
 
 
-def _design(structure: Structure, u: Float[Array, "columns rows"]) -> list[dict[int, Array]]:
+def _design(
+    structure: tuple[tuple[Factor, ...], ...], u: Float[Array, "columns rows"]
+) -> list[dict[int, Array]]:
     """For each term, exponent index -> T, (rows,): the derivative of log phi."""
     design: list[dict[int, Array]] = []
     for factors in structure:
@@ -64,7 +66,7 @@ def _design(structure: Structure, u: Float[Array, "columns rows"]) -> list[dict[
 
 
 def evaluate(
-    structure: Structure,
+    structure: Structure | Pulled,
     theta: Float[Host, "params batch"],
     u: Float[Array, "columns rows"],
     v: Float[Array, "rows"],
@@ -73,7 +75,7 @@ def evaluate(
     pull: Pull | None = None,
 ) -> Local:
     """F, g, H and G at theta."""
-    if isinstance(structure, Basis) or pull is not None:
+    if not isinstance(structure, tuple):
         return general.evaluate(structure, theta, u, v, w, shape, pull)
     terms = len(structure)
     params = theta.shape[0]
@@ -167,7 +169,7 @@ def _step(
 
 @partial(jax.jit, static_argnames=("structure", "steps"))
 def advance(
-    structure: Structure,
+    structure: Structure | Pulled,
     state: State,
     u: Float[Array, "columns rows"],
     v: Float[Array, "rows"],

@@ -100,10 +100,8 @@ def optimum_interval(
     tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
     bands = [np.quantile(part.reshape(count, *budget.shape), tails, axis=0) for part in found[:3]]
     end = np.any(found.at_end.reshape(count, *budget.shape), axis=0)
-    return (
-        Optimum(*(band[0] for band in bands), end),
-        Optimum(*(band[1] for band in bands), end),
-    )
+    N, D, loss = bands
+    return Optimum(N[0], D[0], loss[0], end), Optimum(N[1], D[1], loss[1], end)
 
 
 def _split(

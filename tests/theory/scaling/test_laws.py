@@ -78,7 +78,7 @@ def test_a_form_of_ones_own_takes_ten_lines():
 
 
 def test_tokens_per_parameter_and_compute_follow_from_n_and_d():
-    params, data = planted("gadre", 0)
+    _, data = planted("gadre", 0)
     N = np.sqrt(data["C"] / 6 / data["M"])
     D = N * data["M"]
     given = scaling.fit("gadre", data, loss="squared")
