@@ -35,7 +35,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 KEEP = ("hard", "easy", "random")
 NODES = 48  # of Gauss-Legendre in each piece
@@ -58,18 +57,31 @@ class Pruned(NamedTuple):
     margin: float
 
 
+class Kept(NamedTuple):
+    """Margins z = |T.x| of kept examples, low to high, a share of all; and a rule of quadrature."""
+
+    low: float
+    high: float
+    share: float
+    nodes: np.ndarray
+    weights: np.ndarray
+
+
 class BestFraction(NamedTuple):
     """What share of the examples to keep.
 
     Attributes:
       fraction: f, the best share.
-      error: with it.
-      unpruned: with all of them, f = 1.
+      error: of the student with it.
+      without: of the student without selection: as many examples at random where what is kept
+        is fixed, all of them where what is drawn is.
+      at_bound: f is the least that was allowed; more pruning would do better.
     """
 
     fraction: float
     error: float
-    unpruned: float
+    without: float
+    at_bound: bool
 
 
 def cut_off(fraction: float, keep: str) -> float:
@@ -79,37 +91,34 @@ def cut_off(fraction: float, keep: str) -> float:
     return float(-ndtri((1 - fraction) / 2 if keep == "hard" else fraction / 2))
 
 
-def margin_pieces(fraction: float, keep: str) -> tuple[float, float]:
-    """(low, high) of z = |T.x| of kept examples."""
+def kept_examples(fraction: float, keep: str) -> Kept:
+    """What is kept of the examples by their margin z."""
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
     if keep == "random" or fraction == 1:
-        return 0.0, FAR
+        return Kept(0.0, FAR, 1.0, nodes, weights)
     gamma = cut_off(fraction, keep)
-    return (0.0, gamma) if keep == "hard" else (gamma, gamma + FAR)
+    low, high = (0.0, gamma) if keep == "hard" else (gamma, gamma + FAR)
+    return Kept(low, high, fraction, nodes, weights)
 
 
-def quadrature(
-    low: float, high: float, cuts: list[float], fraction: float
-) -> tuple[Float[np.ndarray, "nodes"], Float[np.ndarray, "nodes"]]:
-    """Nodes and weights of the mean over z in (low, high), density 2 phi(z)/fraction, cut in pieces."""
-    edges = np.unique(np.clip([low, *cuts, high], low, high))
-    x, w = np.polynomial.legendre.leggauss(NODES)
+def quadrature(kept: Kept, cuts: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of the mean over kept z, density 2 phi(z)/share, in pieces between cuts."""
+    edges = np.unique(np.clip([kept.low, *cuts, kept.high], kept.low, kept.high))
     half = 0.5 * np.diff(edges)[:, None]
-    z = (edges[:-1, None] + half * (1 + x)).ravel()
-    density = np.sqrt(2 / np.pi) * np.exp(-0.5 * z**2) / fraction
-    return z, (half * w).ravel() * density
+    z = (edges[:-1, None] + half * (1 + kept.nodes)).ravel()
+    density = np.sqrt(2 / np.pi) * np.exp(-0.5 * z**2) / kept.share
+    return z, (half * kept.weights).ravel() * density
 
 
-def moments(
-    angle: float, k: float, alpha: float, low: float, high: float, share: float
-) -> tuple[float, float]:
+def moments(angle: float, k: float, alpha: float, kept: Kept) -> tuple[float, float]:
     """(alpha E(k-u)_+^2 / s^2, alpha E(k-u)_+ (z - R g/s)) at the angle arccos R."""
     from scipy.special import ndtr  # slow to import
 
     R, s = np.cos(angle), np.sin(angle)
     centre, width = k / R, WIDTHS * s / R
     cuts = [centre + width * step for step in (-1.0, -0.4, 0.0, 0.4, 1.0)]
-    cuts += [low + (high - low) * step for step in (0.25, 0.5, 0.75)]
-    z, w = quadrature(low, high, cuts, share)
+    cuts += [kept.low + (kept.high - kept.low) * step for step in (0.25, 0.5, 0.75)]
+    z, w = quadrature(kept, cuts)
     h = (k - R * z) / s
     Phi, phi = ndtr(h), np.exp(-0.5 * h**2) / np.sqrt(2 * np.pi)
     first = np.where(h > -30, h * Phi + phi, 0.0)
@@ -134,16 +143,15 @@ def pruned_perceptron(alpha: float, fraction: float = 1.0, keep: str = "hard") -
     from scipy.optimize import brentq  # slow to import
 
     _check(alpha, fraction, keep)
-    low, high = margin_pieces(fraction, keep)
-    share = 1.0 if keep == "random" else fraction
+    kept = kept_examples(fraction, keep)
 
     def margin(angle: float) -> float:
         """The k that fulfils the first equation."""
 
         def excess(log_k: float) -> float:
-            return moments(angle, np.exp(log_k), alpha, low, high, share)[0] - 1
+            return moments(angle, np.exp(log_k), alpha, kept)[0] - 1
 
-        bound = np.log(1 / np.sqrt(alpha) + high + 1)  # there (k - u)_+ is 1/sqrt(alpha) on average
+        bound = np.log(1 / np.sqrt(alpha) + kept.high + 1)  # there (k - u)_+ is 1/sqrt(alpha) on average
         least = np.log(1e-14)
         if excess(least) > 0:  # no margin at this angle: the data are not separated by it
             return 0.0
@@ -155,46 +163,55 @@ def pruned_perceptron(alpha: float, fraction: float = 1.0, keep: str = "hard") -
         """Derivative of 1 - R^2 - alpha E(k-u)_+^2 by R, up to a factor, at the angle's own k."""
         angle = np.exp(log_angle)
         k = margin(angle)
-        return moments(angle, k, alpha, low, high, share)[1] - np.cos(angle)
+        return moments(angle, k, alpha, kept)[1] - np.cos(angle)
 
     angle = float(np.exp(brentq(slope, *np.log(ANGLES), xtol=1e-13)))
     return Pruned(angle / np.pi, float(np.cos(angle)), margin(angle))
 
 
-def best_fraction(alpha: float, keep: str = "hard") -> BestFraction:
-    """The share of alpha N drawn examples whose keeping gives the least error.
+def best_fraction(
+    alpha: float, keep: str = "hard", *, fixed: str = "kept", least: float = 0.01
+) -> BestFraction:
+    """The share of the examples whose keeping gives the least error.
 
-    Keeping f of them leaves alpha f N. The search runs over log f, from 1 down to where fewer than
-    N/20 examples are kept. With easy examples, and with hard ones where data are scarce, the best
-    share is 1: pruning loses.
+    What is fixed decides the question. "kept": alpha N examples can be used, out of alpha N/f that
+    are drawn and sorted; the harder the better once alpha is above 2, where no student that is
+    blind to the teacher separates them (Cover's capacity), so that only `least` bounds f. Below
+    that hard examples mislead, and easy ones are the better. "drawn": there are alpha N examples,
+    and alpha f N are used; leaving out the hard ones helps a maximum-margin student a little where
+    alpha is small.
 
     Args:
-      alpha: drawn examples for each input dimension, > 0.
+      alpha: examples for each input dimension, > 0, kept or drawn.
       keep: "hard" or "easy".
+      fixed: "kept" or "drawn".
+      least: the least share that is allowed, in (0, 1).
 
     Raises:
-      ValueError: alpha is not above zero, or keep is neither.
+      ValueError: an argument is out of its range.
     """
     if keep not in KEEP[:2]:
         raise ValueError(f"keep must be 'hard' or 'easy', got {keep!r}")
+    if fixed not in ("kept", "drawn"):
+        raise ValueError(f"fixed must be 'kept' or 'drawn', got {fixed!r}")
+    if not 0 < least < 1:
+        raise ValueError(f"least must be in (0, 1), got {least}")
     _check(alpha, 1.0, keep)
-    unpruned = pruned_perceptron(alpha).error
 
     def error(log_f: float) -> float:
-        f = float(np.exp(log_f))
-        return pruned_perceptron(alpha * f, f, keep).error
+        f = min(float(np.exp(log_f)), 1.0)
+        return pruned_perceptron(alpha * (f if fixed == "drawn" else 1.0), f, keep).error
 
-    least = min(np.log(0.05 / alpha), -0.1)
-    grid = np.linspace(least, 0.0, 25)
+    grid = np.linspace(np.log(least), 0.0, 17)
     errors = [error(each) for each in grid]
+    without = errors[-1]
     for _ in range(3):
         i = int(np.argmin(errors))
         grid = np.linspace(grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)], 9)
         errors = [error(each) for each in grid]
     i = int(np.argmin(errors))
-    if errors[i] >= unpruned:
-        return BestFraction(1.0, unpruned, unpruned)
-    return BestFraction(float(np.exp(grid[i])), errors[i], unpruned)
+    f = float(np.exp(grid[i]))
+    return BestFraction(min(f, 1.0), errors[i], without, bool(np.isclose(f, least)))
 
 
 def _check(alpha: float, fraction: float, keep: str) -> None:

@@ -59,13 +59,12 @@ def spectrum(eigenvalues, coefficients, multiplicity=None) -> Spectrum:
     squares = np.asarray(coefficients, np.float64)
     squares = squares.sum(1) if squares.ndim == 2 else squares
     counts = np.ones_like(values) if multiplicity is None else np.asarray(multiplicity, np.float64)
-    if values.ndim != 1 or not values.size or values.shape != squares.shape != counts.shape:
+    shapes = {values.shape, squares.shape, counts.shape}
+    if values.ndim != 1 or not values.size or len(shapes) > 1:
         raise ValueError(
-            f"eigenvalues, coefficients and multiplicity must be (modes,), "
+            "eigenvalues, coefficients and multiplicity must be (modes,), "
             f"got {values.shape}, {squares.shape} and {counts.shape}"
         )
-    if squares.shape != counts.shape:
-        raise ValueError(f"multiplicity must be {values.shape}, got {counts.shape}")
     for name, array in (("eigenvalues", values), ("coefficients", squares)):
         if not (np.isfinite(array).all() and (array >= 0).all()):
             raise ValueError(f"{name} must be finite and >= 0, the least is {array.min()}")
