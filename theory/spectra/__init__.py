@@ -1,15 +1,15 @@
 """Scaling laws predicted before any training: from a spectrum, a teacher, or a batch's Hessian.
 
-    from theory import spectra
-    s = spectra.empirical_spectrum(K, y)  # of a kernel on M points
-    spectra.learning_curve(s, n=[100, 1000], ridge=0.1, population=len(y)).test
-    spectra.best_ridge_features(s, n=1000, features=[100, 1000]).test
-    spectra.exponents(s, 10, 200).a  # l_i ~ i^-(1+a)
+from theory import spectra
+s = spectra.empirical_spectrum(K, y)  # of a kernel on M points
+spectra.learning_curve(s, n=[100, 1000], ridge=0.1, population=len(y)).test
+spectra.best_ridge_features(s, n=1000, features=[100, 1000]).test
+spectra.exponents(s, 10, 200).a  # l_i ~ i^-(1+a)
 
-    spectra.pruned_perceptron(alpha=2.0, fraction=0.5, keep="hard").error
-    product = spectra.hessian_product(loss, params)
-    top = spectra.lanczos_spectrum(product, key=jax.random.key(0)).largest
-    spectra.sgd_learning_rate(spectra.batch_hessian_eigenvalue(top, sigma, parameters, batch))
+spectra.pruned_perceptron(alpha=2.0, fraction=0.5, keep="hard").error
+product = spectra.hessian_product(loss, params)
+top = spectra.lanczos_spectrum(product, key=jax.random.key(0)).largest
+spectra.sgd_learning_rate(spectra.batch_hessian_eigenvalue(top, sigma, parameters, batch))
 """
 
 from theory.spectra.batch_size import (

@@ -1,8 +1,8 @@
 """Learning curves of kernel ridge regression from a kernel's spectrum.
 
-    from theory.spectra import empirical_spectrum, learning_curve
-    s = empirical_spectrum(K, y)  # on M points
-    learning_curve(s, [100, 1000], ridge=0.1, population=len(y)).test
+from theory.spectra import empirical_spectrum, learning_curve
+s = empirical_spectrum(K, y)  # on M points
+learning_curve(s, [100, 1000], ridge=0.1, population=len(y)).test
 """
 
 from __future__ import annotations

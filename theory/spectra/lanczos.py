@@ -1,9 +1,9 @@
 """The spectrum of a matrix that is known by its products with vectors: stochastic Lanczos quadrature.
 
-    import jax
-    from theory.spectra import hessian_product, lanczos_spectrum
-    found = lanczos_spectrum(hessian_product(loss, params), key=jax.random.key(0))
-    found.largest, found.moment(1) * found.size  # top eigenvalue, trace
+import jax
+from theory.spectra import hessian_product, lanczos_spectrum
+found = lanczos_spectrum(hessian_product(loss, params), key=jax.random.key(0))
+found.largest, found.moment(1) * found.size  # top eigenvalue, trace
 """
 
 from __future__ import annotations

@@ -151,7 +151,9 @@ def pruned_perceptron(alpha: float, fraction: float = 1.0, keep: str = "hard") -
         def excess(log_k: float) -> float:
             return moments(angle, np.exp(log_k), alpha, kept)[0] - 1
 
-        bound = np.log(1 / np.sqrt(alpha) + kept.high + 1)  # there (k - u)_+ is 1/sqrt(alpha) on average
+        bound = np.log(
+            1 / np.sqrt(alpha) + kept.high + 1
+        )  # there (k - u)_+ is 1/sqrt(alpha) on average
         least = np.log(1e-14)
         if excess(least) > 0:  # no margin at this angle: the data are not separated by it
             return 0.0

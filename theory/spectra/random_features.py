@@ -57,9 +57,7 @@ def random_feature_curve(
     return shaped(framework.at(spectrum, gamma, points), shape)
 
 
-def best_ridge_features(
-    spectrum: Spectrum, n, features, *, noise=0.0, population=np.inf
-) -> Curve:
+def best_ridge_features(spectrum: Spectrum, n, features, *, noise=0.0, population=np.inf) -> Curve:
     """The same at the ridge >= 0 of the least test error, which is in the curve.
 
     The error is a closed form of gamma, so the ridge is searched for as gamma: on a grid between
@@ -82,7 +80,9 @@ def _best(s: Spectrum, least: float, p: Points) -> Curve:
     if least > 0:
         gamma = np.geomspace(least, high, GRID)
     else:
-        gamma = np.concatenate([[0.0], np.geomspace(1e-3 * s.eigenvalues[s.eigenvalues > 0].min(), high, GRID)])
+        gamma = np.concatenate(
+            [[0.0], np.geomspace(1e-3 * s.eigenvalues[s.eigenvalues > 0].min(), high, GRID)]
+        )
     if np.isinf(p.n[0]):  # any ridge is nothing against examples without end
         gamma = gamma[:1]
     for _ in range(ZOOMS + 1):

@@ -105,9 +105,7 @@ def manifold_exponent(dimension: float, smoothness: float = 2.0) -> float:
       Scaling Laws from the Data Manifold Dimension.
     """
     if not (dimension > 0 and smoothness > 0):
-        raise ValueError(
-            f"dimension and smoothness must be > 0, got {dimension} and {smoothness}"
-        )
+        raise ValueError(f"dimension and smoothness must be > 0, got {dimension} and {smoothness}")
     return 2 * smoothness / dimension
 
 

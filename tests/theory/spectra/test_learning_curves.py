@@ -57,7 +57,9 @@ def test_random_features_err_as_predicted_at_four_times_the_size(setting):
     a, b, n, features, ridge, noise = setting
     s = power_law(2400, a, b)
     n, features = 4 * n, 4 * features if np.isfinite(features) else features
-    test, _ = regress(s, n, int(features) if np.isfinite(features) else features, ridge, noise, 60, 7)
+    test, _ = regress(
+        s, n, int(features) if np.isfinite(features) else features, ridge, noise, 60, 7
+    )
     curve = random_feature_curve(s, n, features, ridge=ridge, noise=noise)
     assert abs(within(test, float(curve.test))) < 3
     assert float(curve.test) == pytest.approx(test.mean(), rel=0.03)
@@ -65,7 +67,14 @@ def test_random_features_err_as_predicted_at_four_times_the_size(setting):
 
 @pytest.mark.parametrize(
     ("n", "features", "ridge"),
-    [(40, INF, 1e-9), (150, INF, 2.0), (240, INF, 0.5), (60, 120, 0.1), (150, 60, 0.3), (200, 250, 1.0)],
+    [
+        (40, INF, 1e-9),
+        (150, INF, 2.0),
+        (240, INF, 0.5),
+        (60, 120, 0.1),
+        (150, 60, 0.3),
+        (200, 250, 1.0),
+    ],
 )
 def test_a_part_of_a_population_errs_as_predicted_at_the_rest(n, features, ridge):
     s = power_law(300, 0.6, 0.8)
@@ -123,7 +132,8 @@ def test_blocks_of_alike_modes_are_the_modes():
     modes = spectrum(np.repeat(l, counts), np.repeat(v2 / counts, counts))
     for name in ("test", "train", "gamma"):
         one, other = (
-            getattr(random_feature_curve(s, [3.0, 9.0], 7.0, ridge=0.2), name) for s in (blocks, modes)
+            getattr(random_feature_curve(s, [3.0, 9.0], 7.0, ridge=0.2), name)
+            for s in (blocks, modes)
         )
         np.testing.assert_allclose(one, other, rtol=1e-10)
 
