@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key
 
 SMALL = 1e-5  # of the largest |eigenvalue| so far: Lanczos has found an invariant space
 
