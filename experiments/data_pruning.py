@@ -1,7 +1,7 @@
 """Which examples should a perceptron keep, and how many?
 
-Question: of the examples of a teacher, those of a small margin (hard), of a large margin (easy) or any
-are kept, and a maximum-margin student is trained on them. Does its error follow the theory of
+Question: of the examples of a teacher, those of a small margin (hard), of a large margin (easy) or
+any are kept, and a maximum-margin student is trained on them. Does its error follow the theory of
 Sorscher et al. 2022, which examples are worth keeping, and does pruning beat a power law?
 
 Command: `python -m experiments.data_pruning --preset demo`
@@ -11,8 +11,8 @@ within 3 standard errors of theory at nearly all settings; easy examples are the
 to 3 kept for each dimension, hard ones above; with 1000 drawn for each dimension the error falls
 from 0.19 to 0.0013 between 2 and 4 kept, without selection to 0.11.
 
-Inputs of 200 dimensions, no label noise, margins known exactly (the teacher's own). What is finished
-is skipped by a second call.
+Inputs of 200 dimensions, no label noise, margins known exactly (the teacher's own). What is
+finished is skipped by a second call.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def maximum_margin(X: np.ndarray) -> np.ndarray:
     """The least w with X w >= 1: of separable examples, rows of X being label times input.
 
     As a least-squares problem with non-negative variables u: the residual r of (X, 1)^T u against
-    (0, 1) gives w = -r_x/r_1 (Lawson and Hanson 1974, problem LDP), exactly and without a step size.
+    (0, 1) gives w = -r_x/r_1 (Lawson and Hanson 1974, problem LDP), exactly and without a step
+    size.
     """
     E = np.vstack([X.T, np.ones(len(X))])
     target = np.zeros(len(E))

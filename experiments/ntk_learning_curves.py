@@ -1,21 +1,22 @@
 """Does the spectrum of a kernel predict how fast regression with it learns Fashion-MNIST?
 
-Question: a network's NTK and NNGP on M images give a spectrum. Learning curves are predicted from it
-and measured on other images: how far apart are they, up to n = M/2, with and without a correction
-for the finite M? Does the error at the best ridge fall in n and in the number of features?
+Question: a network's NTK and NNGP on M images give a spectrum. Learning curves are predicted from
+it and measured on other images: how far apart are they, up to n = M/2, with and without a
+correction for the finite M? Does the error at the best ridge fall in n and in the number of
+features?
 
 Command: `python -m experiments.ntk_learning_curves --preset demo`
-Time: preset demo 10 minutes on 2 CPU cores (M = 8000), smoke a quarter of one; cpu (M = 16000) about
-an hour.
+Time: preset demo 10 minutes on 2 CPU cores (M = 8000), smoke a quarter of one; cpu (M = 16000)
+about an hour.
 Expected result: runs/ntk_learning_curves-demo with results.json and ntk_learning_curves.png.
-Uncorrected, predictions are low by 2% at n = M/50, by a quarter at M/4; as a part of a population of M
-points they are within 3% everywhere; monotone: True, four times.
+Uncorrected, predictions are low by 2% at n = M/50, by a quarter at M/4; as
+a part of a population of M points they are within 3% everywhere; monotone: True, four times.
 
 Targets are one-hot minus 1/10, the error is the squared one summed over classes; the targets alone
 have 0.9. The network is fully connected with three hidden ReLU layers. Measured: n of other
-training images at random, all 10000 test images, the mean over draws. The best of the measured ridges
-is the best on these test images, as theory's best ridge is on the population. What is finished is
-skipped by a second call.
+training images at random, all 10000 test images, the mean over draws. The best of the measured
+ridges is the best on these test images, as theory's best ridge is on the population. What is
+finished is skipped by a second call.
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ def falls(values: list[float]) -> bool:
 
 
 def ratios(found: dict[str, Any]) -> dict[str, Any]:
-    """Predicted over measured without a ridge, its worst up to M/50 and M/4; and at other ridges."""
+    """Predicted over measured without a ridge, its worst up to M/50, M/4, M/2; at other ridges."""
     curve, theory, M = found["curve"], found["predicted"], found["points"]
     n = np.array([row["n"] for row in curve])
     measured = np.array([row["error"] for row in curve])  # (n, ridges)
@@ -321,6 +322,8 @@ def draw(kernels: dict[str, Any]) -> Any:
 
     lines = [Predicted(a, n, theory[key], b, c) for key, (a, b, c) in looks.items()]
     ratio = [Predicted(a, n, found["ratios"][key], b, c) for key, (a, b, c) in looks.items()]
+    nngp = kernels["nngp"]["predicted"]
+    other = [Predicted(a, n, nngp[key], b, c) for key, (a, b, c) in looks.items()]
     bars = [row["standard_error"][0] / row["error"][0] for row in curve]
     at = found["features"][0]["n"]
     best = [Predicted("best ridge, in n", n, theory["best"], 0)]
@@ -344,8 +347,7 @@ def draw(kernels: dict[str, Any]) -> Any:
             "training images n, or features K", "squared error, sum over classes",
         ),
         "NNGP regression without a ridge": TheoryPanel(
-            [Predicted(a, n, kernels["nngp"]["predicted"][k], b, c) for k, (a, b, c) in looks.items()],
-            [points(kernels["nngp"]["curve"], n, 0, "measured", 4)], "training images n",
+            other, [points(kernels["nngp"]["curve"], n, 0, "measured", 4)], "training images n",
             "squared error, sum over classes", marks=marks,
         ),
     }  # fmt: skip

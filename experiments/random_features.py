@@ -7,9 +7,9 @@ the predicted error, and these four exponents?
 
 Command: `python -m experiments.random_features --preset demo`
 Time: preset demo 4 minutes on 2 CPU cores, smoke a quarter of one.
-Expected result: runs/random_features-demo with results.json and random_features.png. Measured errors
-within 3 standard errors of theory at nearly all of 32 settings; slopes -1 in the two variance
-limited panels, and about -0.8 (n) and -0.8 (K) in the resolution limited ones.
+Expected result: runs/random_features-demo with results.json and random_features.png. Measured
+errors within 3 standard errors of theory at nearly all of 32 settings; slopes -1 in the two
+variance limited panels, and about -0.8 (n) and -0.8 (K) in the resolution limited ones.
 
 Kernel eigenvalues i^-1.6, target coefficients i^-1.8, 4000 modes; Gaussian modes and features, no
 noise. Test errors are exact given the draw. What is finished is skipped by a second call.

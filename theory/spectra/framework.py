@@ -1,7 +1,7 @@
 """The equations behind every learning curve here, as functions of one number, gamma.
 
-K random features of a kernel with eigenvalues l_i, n examples out of a population of M (both K and M
-may be infinite), targets sum_i v_i phi_i plus noise of variance s^2. With
+K random features of a kernel with eigenvalues l_i, n examples out of a population of M (both K and
+M may be infinite), targets sum_i v_i phi_i plus noise of variance s^2. With
 
     z = sum l/(l+gamma),  q = sum (l/(l+gamma))^2,  kappa = gamma (1 - z/K)
 
@@ -10,21 +10,22 @@ may be infinite), targets sum_i v_i phi_i plus noise of variance s^2. With
     d = M (1 - z/M)^2 + (M - n) [(1 - z/K)(z - q) / (M (1 - q/K)) - (1 - z/M)]
     E_tr = (1 - z/n)^2 E_te
 
-gamma falls from infinity (a ridge without end) to its least value, where z = min(n, K) and the ridge
-is zero. K = inf is kernel ridge regression, gamma = kappa; M = inf is a population without end, where
-d = n - [q (1 - 2z/K) + z^2/K] / (1 - q/K).
+gamma falls from infinity (a ridge without end) to its least value, where z = min(n, K) and the
+ridge is zero. K = inf is kernel ridge regression, gamma = kappa; M = inf is a population without
+end, where d = n - [q (1 - 2z/K) + z^2/K] / (1 - q/K).
 
 E_te is the error at inputs outside the n examples. For finite M it is what is measured at the M - n
 points that were not drawn. Derivation for finite M: the examples are chosen by a diagonal matrix D
-that is `ridge` at the n drawn points and c -> inf at the others; the Gram matrix K_M (M x M) is taken to
-be free of D, so that (K_M + D)^-1 is equivalent to (K_M + M kappa)^-1 with kappa given by additive
-subordination, and the residuals follow as derivatives of y^T (K_M + D)^-1 y by `ridge` and 1/c.
+that is `ridge` at the n drawn points and c -> inf at the others; the Gram matrix K_M (M x M) is
+taken to be free of D, so that (K_M + D)^-1 is equivalent to (K_M + M kappa)^-1 with kappa given by
+additive subordination, and the residuals follow as derivatives of y^T (K_M + D)^-1 y by `ridge` and
+1/c.
 
 References:
   Simon et al. 2023, The Eigenlearning Framework, section 3 (K = M = inf). Simon, Karkada, Ghosh and
   Belkin 2024, More is Better, section 4 (M = inf). Voiculescu 1993, The analogues of entropy and of
-  Fisher's information measure in free probability theory I (subordination). The finite population is
-  derived here.
+  Fisher's information measure in free probability theory I (subordination). The finite population
+  is derived here.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from jaxtyping import Float
 
 from theory.spectra.spectrum import Spectrum
 
-HALVINGS = 100  # of a bracket in log gamma: to rounding from any bracket that float64 holds
+HALVINGS = 64  # of a bracket in log gamma: to rounding from any bracket that float64 holds
+ROUNDING = 1e-13
 BLOCK = 4_000_000  # numbers of a (points, modes) table that are held at once
 
 
@@ -64,7 +66,7 @@ class Curve(NamedTuple):
 
 
 class Points(NamedTuple):
-    """Where a curve is asked for, each (points,): examples, features, population, noise variance."""
+    """Where a curve is asked for, each (points,): examples, features, population, noise."""
 
     n: np.ndarray
     features: np.ndarray
@@ -73,12 +75,12 @@ class Points(NamedTuple):
 
 
 def modes_in_blocks(function: Callable[..., tuple], s: Spectrum, gamma: np.ndarray) -> tuple:
-    """`function(l, v2, m, gamma)`'s sums over modes, without a table of all points and modes."""
+    """`function(lam, v2, m, gamma)`'s sums over modes, without a table of all points and modes."""
     step = max(1, BLOCK // max(1, gamma.size))
     total = None
     for i in range(0, len(s.eigenvalues), step):
-        l, v2, m = (each[i : i + step] for each in s)
-        part = function(l, v2, m, gamma[..., None])
+        lam, v2, m = (each[i : i + step] for each in s)
+        part = function(lam, v2, m, gamma[..., None])
         total = part if total is None else tuple(a + b for a, b in zip(total, part, strict=True))
     assert total is not None
     return total
@@ -87,16 +89,16 @@ def modes_in_blocks(function: Callable[..., tuple], s: Spectrum, gamma: np.ndarr
 def learned(s: Spectrum, gamma: np.ndarray) -> np.ndarray:
     """z(gamma) = sum l/(l+gamma), (points,); modes with l = 0 count for nothing."""
 
-    def sums(l, v2, m, g):
+    def sums(lam, v2, m, g):
         del v2
-        return ((m * share(l, g)).sum(-1),)
+        return ((m * share(lam, g)).sum(-1),)
 
     return modes_in_blocks(sums, s, gamma)[0]
 
 
-def share(l: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """l/(l+g), 0 where l = 0 and 1 where g = 0 alone."""
-    return np.where(l > 0, l / np.where(l > 0, l + g, 1.0), 0.0)
+def share(lam: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """l/(lam+g), 0 where lam = 0 and 1 where g = 0 alone."""
+    return np.where(lam > 0, lam / np.where(lam > 0, lam + g, 1.0), 0.0)
 
 
 def bisect(below: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray):
@@ -112,7 +114,8 @@ def bisect(below: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.
 def least_gamma(s: Spectrum, p: Points) -> np.ndarray:
     """(points,) the gamma at which z = min(n, K): no ridge. 0 where that is the rank or more.
 
-    The bracket: z <= trace/gamma, and z >= rank l/(l+gamma) with l the least eigenvalue above 0.
+    The bracket: z <= trace/gamma, and z >= rank l/(l+gamma) with l the least eigenvalue
+    above 0.
     """
     count = np.minimum(p.n, p.features)
     full = count >= s.rank
@@ -139,8 +142,8 @@ def ridge_of(gamma: np.ndarray, z: np.ndarray, p: Points) -> np.ndarray:
 def gamma_of_ridge(s: Spectrum, ridge: np.ndarray, p: Points) -> np.ndarray:
     """(points,) the gamma of a ridge >= 0.
 
-    Its bracket: at gamma <= ridge/n the ridge is too small, since kappa <= gamma and, for z <= n <= M,
-    (n - z)/(1 - z/M) <= n; where z <= min(n, K)/2, ridge >= gamma n/4.
+    Its bracket: at gamma <= ridge/n the ridge is too small, since kappa <= gamma and, for z <= n <=
+    M, (n - z)/(1 - z/M) <= n; where z <= min(n, K)/2, ridge >= gamma n/4.
     """
     least = least_gamma(s, p)
     free = (ridge == 0) | np.isinf(p.n)
@@ -156,9 +159,9 @@ def gamma_of_ridge(s: Spectrum, ridge: np.ndarray, p: Points) -> np.ndarray:
 def at(s: Spectrum, gamma: np.ndarray, p: Points) -> Curve:
     """The curve at given gamma, (points,)."""
 
-    def sums(l, v2, m, g):
-        part = share(l, g)
-        slope = np.where(l > 0, l / np.where(l > 0, l + g, 1.0) ** 2, 0.0)
+    def sums(lam, v2, m, g):
+        part = share(lam, g)
+        slope = np.where(lam > 0, lam / np.where(lam > 0, lam + g, 1.0) ** 2, 0.0)
         return (
             (m * part).sum(-1),
             (m * part**2).sum(-1),
@@ -177,6 +180,8 @@ def at(s: Spectrum, gamma: np.ndarray, p: Points) -> Curve:
         # n and M large: the differences of numbers near M taken by hand, so that none is lost
         rest = p.n - bound + (z**2 - p.n * (z + inside)) / p.population
         test = np.where(np.isinf(p.n), error, error / np.where(np.isinf(p.n), 1.0, rest / p.n))
-        test = np.where((rest <= 0) & ~np.isinf(p.n), np.inf, test)
-        train = np.where(z < p.n, (1 - z / p.n) ** 2 * np.where(rest <= 0, 0.0, test), 0.0)
+        # n = K, or noise at the rank of the kernel; without anything to learn 0/0 is 0
+        pole = (rest <= ROUNDING * p.n) & ~np.isinf(p.n)
+        test = np.where(pole, np.where(error > 0, np.inf, 0.0), test)
+        train = np.where(z < p.n, (1 - z / p.n) ** 2 * np.where(pole, 0.0, test), 0.0)
     return Curve(p.n, ridge_of(gamma, z, p), kappa, gamma, z, test, train)

@@ -1,4 +1,4 @@
-"""The spectrum of a matrix that is known by its products with vectors: stochastic Lanczos quadrature.
+"""Stochastic Lanczos quadrature: the spectrum of a matrix known by its products with vectors.
 
 import jax
 from theory.spectra import hessian_product, lanczos_spectrum
@@ -21,7 +21,7 @@ SMALL = 1e-5  # of the largest |eigenvalue| so far: Lanczos has found an invaria
 
 
 class Product(NamedTuple):
-    """A symmetric matrix as a function, jax-traceable, with its size and the dtype of its vectors."""
+    """A symmetric matrix as a traceable function, with its size and the dtype of its vectors."""
 
     matvec: Callable[[Array], Array]
     size: int
@@ -91,9 +91,9 @@ def lanczos_spectrum(
 ) -> LanczosSpectrum:
     """Spectral density of a symmetric matrix from probes x steps products.
 
-    Each probe is a random vector of signs over sqrt(size); Lanczos gives the Gauss quadrature of its
-    spectral measure, nodes the eigenvalues of a tridiagonal matrix and weights the squared first
-    entries of its eigenvectors. The mean over probes estimates the density, with an error of
+    Each probe is a random vector of signs over sqrt(size); Lanczos gives the Gauss quadrature of
+    its spectral measure, nodes the eigenvalues of a tridiagonal matrix and weights the squared
+    first entries of its eigenvectors. The mean over probes estimates the density, with an error of
     1/sqrt(probes size) in smooth statistics. Every new vector is made orthogonal to all before it,
     twice, so that no eigenvalue appears as a ghost; memory is probes x steps x size.
 
@@ -136,7 +136,7 @@ def lanczos_spectrum(
 
 
 def _tridiagonal(matvec: Callable[[Array], Array], start: Array, steps: int):
-    """(alpha (steps,), beta (steps,)): diagonal and off-diagonal; beta is 0 from a closed space on."""
+    """(alpha (steps,), beta (steps,)), diagonal and off-diagonal; beta = 0 after a closed space."""
 
     def step(carry, i):
         basis, v, scale = carry

@@ -4,18 +4,18 @@
     pruned_perceptron(alpha=2.0, fraction=0.5, keep="hard").error
     best_fraction(alpha=8.0, keep="hard").fraction
 
-A teacher T labels inputs x ~ N(0, I_N) with sign(T.x), |T| = 1. Of the examples, the share f with the
-least ("hard") or largest ("easy") |T.x| is kept, alpha N in all, and the student is the
+A teacher T labels inputs x ~ N(0, I_N) with sign(T.x), |T| = 1. Of the examples, the share f with
+the least ("hard") or largest ("easy") |T.x| is kept, alpha N in all, and the student is the
 maximum-margin classifier of these. N -> inf at fixed alpha.
 
 With R the overlap of student and teacher, s = sqrt(1 - R^2), and z = |T.x| of a kept example, an
-example's margin is u = R z + s g, g ~ N(0, 1). The largest margin k is where (Gordon's comparison; the
-replica-symmetric saddle point is the same)
+example's margin is u = R z + s g, g ~ N(0, 1). The largest margin k is where (Gordon's comparison;
+the replica-symmetric saddle point is the same)
 
     1 - R^2 = alpha E[(k - u)_+^2],    R = alpha E[(k - u)_+ (z - R g/s)]
 
-the second being the derivative of the first by R, that is, k is the largest over R. The mean over g is
-in closed form; with h = (k - R z)/s, phi and Phi the normal density and distribution,
+the second being the derivative of the first by R, that is, k is the largest over R. The mean over g
+is in closed form; with h = (k - R z)/s, phi and Phi the normal density and distribution,
 
     E_g (k - u)_+^2 = s^2 [(1 + h^2) Phi(h) + h phi(h)]
     E_g (k - u)_+ (z - R g/s) = z s [h Phi(h) + phi(h)] + R Phi(h)
@@ -24,10 +24,11 @@ and that over z is a sum by quadrature. Integrating z first instead gives the pu
 hard examples, z < gamma, f = 1 - 2H(gamma), Dt = phi(t) dt and H = 1 - Phi:
 
     s^2 = (2 alpha/f) int_{-inf}^k Dt [H(-R t/s) - H((gamma - R t)/s)] (k - t)^2
-    R = (2 alpha/(f sqrt(2 pi) s)) int_{-inf}^k Dt e^{-R^2 t^2/2s^2} [1 - e^{-gamma(gamma - 2 R t)/2s^2}] (k - t)
+    R = (2 alpha/(f sqrt(2 pi) s)) int_{-inf}^k Dt e^{-R^2 t^2/2s^2}
+        [1 - e^{-gamma(gamma - 2 R t)/2s^2}] (k - t)
 
-Reference: Sorscher, Geirhos, Shekhar, Ganguli and Morcos 2022, Beyond neural scaling laws, appendix A
-(a probe equal to the teacher). Gardner and Derrida 1989 for f = 1.
+Reference: Sorscher, Geirhos, Shekhar, Ganguli and Morcos 2022, Beyond neural scaling laws, appendix
+A (a probe equal to the teacher). Gardner and Derrida 1989 for f = 1.
 """
 
 from __future__ import annotations

@@ -67,9 +67,9 @@ def scaling_exponents(a: float, b: float | None = None) -> ScalingExponents:
     than that gains until the kernel's own smoothness saturates (the second terms). Without noise
     and without a ridge, or at the best one.
 
-    Derivation: kappa ~ n^-(1+a), and E is sum over i > n of v^2 ~ n^-b, plus kappa^2 sum over i <= n of
-    v^2/l^2 ~ kappa^2 where that sum converges; with data without end gamma ~ K^-(1+a) and E = sum gamma/(l+gamma)
-    v^2, whose head is of order gamma.
+    Derivation: kappa ~ n^-(1+a), and E is sum over i > n of v^2 ~ n^-b, plus kappa^2 sum over i <=
+    n of v^2/l^2 ~ kappa^2 where that sum converges; with data without end gamma ~ K^-(1+a) and E =
+    sum gamma/(l+gamma) v^2, whose head is of order gamma.
 
     Args:
       a: > 0.

@@ -1,8 +1,8 @@
 """The spectrum of a kernel and what of a target lies along it.
 
-A kernel K(x, x') over inputs of some distribution has eigenvalues l_1 >= l_2 >= .. and eigenfunctions
-phi_i, E[phi_i phi_j] = 1 for i = j and 0 else; a target is y(x) = sum_i v_i phi_i(x). Learning curves
-need l_i and v_i^2 alone.
+A kernel K(x, x') over inputs of some distribution has eigenvalues l_1 >= l_2 >= .. and
+eigenfunctions phi_i, E[phi_i phi_j] = 1 for i = j and 0 else; a target is y(x) = sum_i v_i
+phi_i(x). Learning curves need l_i and v_i^2 alone.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def empirical_spectrum(K: Float[np.ndarray, "M M"], y: np.ndarray) -> Spectrum:
       y: (M,) or (M, columns) targets of these inputs; several columns are summed over.
 
     Returns:
-      M modes. Eigenvalues between 0 and -1e-10 of the largest are rounding, and become zero.
+      M modes. Eigenvalues below M 2^-52 of the largest are rounding, and become zero.
 
     Raises:
       ValueError: shapes do not fit, a value is not finite, or K is not symmetric or has a negative
@@ -126,4 +126,5 @@ def empirical_spectrum(K: Float[np.ndarray, "M M"], y: np.ndarray) -> Spectrum:
             f"largest {values[-1]:.3g}"
         )
     squares = ((vectors.T @ y) ** 2).sum(1) / len(K)
-    return spectrum(np.maximum(values, 0.0) / len(K), squares)
+    resolved = values > len(K) * np.finfo(np.float64).eps * values[-1]
+    return spectrum(np.where(resolved, values, 0.0) / len(K), squares)

@@ -1,4 +1,4 @@
-"""Power laws of a spectrum: its exponents with their uncertainty, and a tail beyond what was measured.
+"""Power laws of a spectrum: exponents with their uncertainty, and a tail beyond what was measured.
 
 Source and capacity: l_i ~ i^-(1+a), v_i^2 ~ i^-(1+b).
 """
@@ -135,14 +135,14 @@ def extend_tail(s: Spectrum, first: int, last: int) -> Extended:
 
         l_i = l* (i/last)^-(1+a),   v_i^2 = v*^2 (i/last)^-(1+b),   i > last
 
-    with a and b chosen so that sum l and sum v^2 are those of the given spectrum, which are unbiased
-    where modes are not (`empirical_spectrum`):
+    with a and b chosen so that sum l and sum v^2 are those of the given spectrum, which are
+    unbiased where modes are not (`empirical_spectrum`):
 
         a = last l* / (sum_{i>last} l_i),   b = last v*^2 / (sum_{i>last} v_i^2)
 
-    (sums as integrals). Modes are put in blocks, 60 a decade, that hold the integral of their piece;
-    the last block takes all that is beyond 1e12 `last`, so no mass is lost: mass in modes that small
-    acts as a ridge, and such power as noise.
+    (sums as integrals). Modes are put in blocks, 60 a decade, that hold the integral of their
+    piece; the last block takes all that is beyond 1e12 `last`, so no mass is lost: mass in modes
+    that small acts as a ridge, and such power as noise.
 
     The tail is an assumption. It does not undo the bias of the kept modes; for n below the M points
     of the spectrum `population=M` needs no tail and is the better prediction. Use this beyond M.

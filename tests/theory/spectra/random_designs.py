@@ -8,17 +8,17 @@ from theory.spectra import Spectrum
 
 
 def regress(s: Spectrum, n, features, ridge, noise, trials, seed):
-    """Test and training errors, (trials,) each, with Gaussian modes and Gaussian random features."""
+    """Test and training errors, (trials,) each, with Gaussian modes and random features."""
     rng = np.random.default_rng(seed)
-    l, v = s.eigenvalues, np.sqrt(s.coefficients)
+    lam, v = s.eigenvalues, np.sqrt(s.coefficients)
     test, train = np.empty(trials), np.empty(trials)
     for t in range(trials):
-        X = rng.standard_normal((n, len(l)))
+        X = rng.standard_normal((n, len(lam)))
         y = X @ v + np.sqrt(noise) * rng.standard_normal(n)
         if np.isinf(features):
-            P, back = X * np.sqrt(l), lambda w: w * np.sqrt(l)
+            P, back = X * np.sqrt(lam), lambda w: w * np.sqrt(lam)
         else:
-            F = np.sqrt(l / features)[:, None] * rng.standard_normal((len(l), features))
+            F = np.sqrt(lam / features)[:, None] * rng.standard_normal((len(lam), features))
             P, back = X @ F, lambda w, F=F: F @ w
         if ridge == 0:
             w = np.linalg.lstsq(P, y, rcond=None)[0]
@@ -32,11 +32,11 @@ def regress(s: Spectrum, n, features, ridge, noise, trials, seed):
 def regress_on_a_population(s: Spectrum, n, features, ridge, trials, seed):
     """Errors at the M - n other points of M, whose Gram matrix has random eigenvectors."""
     rng = np.random.default_rng(seed)
-    l, M = s.eigenvalues, len(s.eigenvalues)
+    lam, M = s.eigenvalues, len(s.eigenvalues)
     test, train = np.empty(trials), np.empty(trials)
     for t in range(trials):
         U = np.linalg.qr(rng.standard_normal((M, M)))[0]
-        A = U * np.sqrt(l * M)
+        A = U * np.sqrt(lam * M)
         if not np.isinf(features):
             A = A @ rng.standard_normal((M, features)) / np.sqrt(features)
         y = U @ np.sqrt(M * s.coefficients)

@@ -36,6 +36,10 @@ SETTINGS = [
 ]
 
 
+def kappa_of(lam, m, n, delta):
+    return brentq(lambda k: (m * lam / (lam + k)).sum() + delta / k - n, 1e-12, 1e12, xtol=1e-14)
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_random_features_err_as_predicted(setting):
     a, b, n, features, ridge, noise = setting
@@ -93,22 +97,22 @@ def test_equations_of_the_papers_hold():
     rng = np.random.default_rng(0)
     for _ in range(20):
         s = spectrum(rng.lognormal(0, 2, 50), rng.exponential(1, 50), rng.integers(1, 4, 50))
-        l, v2, m = s
+        lam, v2, m = s
         n, K = rng.uniform(1, 60, 2)
         delta, noise = rng.lognormal(0, 2), rng.exponential()
         found = random_feature_curve(s, n, K, ridge=delta, noise=noise)
         g, k = float(found.gamma), float(found.kappa)
-        z, q = (m * l / (l + g)).sum(), (m * (l / (l + g)) ** 2).sum()
+        z, q = (m * lam / (lam + g)).sum(), (m * (lam / (lam + g)) ** 2).sum()
         assert z + delta / k == pytest.approx(n, rel=1e-9)
         assert z + K * k / g == pytest.approx(K, rel=1e-9)
-        top = (v2 * (g / (l + g) - k * l / (l + g) ** 2 * K / (K - q))).sum() + noise
+        top = (v2 * (g / (lam + g) - k * lam / (lam + g) ** 2 * K / (K - q))).sum() + noise
         expected = top / (1 - (q * (K - 2 * z) + z**2) / (n * (K - q)))
         assert float(found.test) == pytest.approx(expected, rel=1e-9)
         assert float(found.train) == pytest.approx((delta / (n * k)) ** 2 * expected, rel=1e-9)
         assert float(found.learned) == pytest.approx(z, rel=1e-9)
         assert float(found.ridge) == pytest.approx(delta, rel=1e-9)
-        kappa = brentq(lambda k: (m * l / (l + k)).sum() + delta / k - n, 1e-12, 1e12, xtol=1e-14)
-        L = l / (l + kappa)
+        kappa = kappa_of(lam, m, n, delta)
+        L = lam / (lam + kappa)
         expected = n / (n - (m * L**2).sum()) * (((1 - L) ** 2 * v2).sum() + noise)
         kernel = learning_curve(s, n, ridge=delta, noise=noise)
         assert float(kernel.test) == pytest.approx(expected, rel=1e-9)
@@ -126,10 +130,10 @@ def test_alike_modes_have_a_closed_form():
 
 def test_blocks_of_alike_modes_are_the_modes():
     rng = np.random.default_rng(1)
-    l, counts = rng.lognormal(size=8), rng.integers(1, 5, 8)
+    lam, counts = rng.lognormal(size=8), rng.integers(1, 5, 8)
     v2 = rng.exponential(size=8)
-    blocks = spectrum(l, v2, counts)
-    modes = spectrum(np.repeat(l, counts), np.repeat(v2 / counts, counts))
+    blocks = spectrum(lam, v2, counts)
+    modes = spectrum(np.repeat(lam, counts), np.repeat(v2 / counts, counts))
     for name in ("test", "train", "gamma"):
         one, other = (
             getattr(random_feature_curve(s, [3.0, 9.0], 7.0, ridge=0.2), name)
