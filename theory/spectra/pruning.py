@@ -33,7 +33,7 @@ A (a probe equal to the teacher). Gardner and Derrida 1989 for f = 1.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -160,7 +160,8 @@ def pruned_perceptron(alpha: float, fraction: float = 1.0, keep: str = "hard") -
             return 0.0
         while excess(bound) < 0:
             bound += 1
-        return float(np.exp(brentq(excess, least, bound, xtol=1e-14)))
+        log_k: Any = brentq(excess, least, bound, xtol=1e-14)
+        return float(np.exp(log_k))
 
     def slope(log_angle: float) -> float:
         """Derivative of 1 - R^2 - alpha E(k-u)_+^2 by R, up to a factor, at the angle's own k."""
@@ -168,7 +169,8 @@ def pruned_perceptron(alpha: float, fraction: float = 1.0, keep: str = "hard") -
         k = margin(angle)
         return moments(angle, k, alpha, kept)[1] - np.cos(angle)
 
-    angle = float(np.exp(brentq(slope, *np.log(ANGLES), xtol=1e-13)))
+    log_angle: Any = brentq(slope, *np.log(ANGLES), xtol=1e-13)
+    angle = float(np.exp(log_angle))
     return Pruned(angle / np.pi, float(np.cos(angle)), margin(angle))
 
 
