@@ -40,6 +40,7 @@ import numpy as np
 KEEP = ("hard", "easy", "random")
 NODES = 48  # of Gauss-Legendre in each piece
 WIDTHS = 9.0  # of the student's noise s/R on both sides of z = k/R: pieces are cut there
+NEWTON = 100  # steps, of which about five are needed
 FAR = 9.0  # of |T.x|, beyond which nothing is left in float64
 ANGLES = (1e-12, 0.5 * np.pi * (1 - 1e-9))  # between student and teacher, radians
 
@@ -111,8 +112,22 @@ def quadrature(kept: Kept, cuts: list[float]) -> tuple[np.ndarray, np.ndarray]:
     return z, (half * kept.weights).ravel() * density
 
 
-def moments(angle: float, k: float, alpha: float, kept: Kept) -> tuple[float, float]:
-    """(alpha E(k-u)_+^2 / s^2, alpha E(k-u)_+ (z - R g/s)) at the angle arccos R."""
+class Moments(NamedTuple):
+    """Of (k - u)_+ over kept examples, at one overlap and margin.
+
+    Attributes:
+      square: alpha E(k - u)_+^2 / s^2, 1 where the first equation holds.
+      mean: alpha E(k - u)_+ / s.
+      slope: alpha E(k - u)_+ (z - R g/s), R where the second equation holds.
+    """
+
+    square: float
+    mean: float
+    slope: float
+
+
+def moments(angle: float, k: float, alpha: float, kept: Kept) -> Moments:
+    """The moments at angle = arccos R and margin k."""
     from scipy.special import ndtr  # slow to import
 
     R, s = np.cos(angle), np.sin(angle)
@@ -124,7 +139,27 @@ def moments(angle: float, k: float, alpha: float, kept: Kept) -> tuple[float, fl
     Phi, phi = ndtr(h), np.exp(-0.5 * h**2) / np.sqrt(2 * np.pi)
     first = np.where(h > -30, h * Phi + phi, 0.0)
     second = np.where(h > -30, Phi + h * first, 0.0)  # (1 + h^2) Phi + h phi
-    return alpha * float(w @ second), alpha * float(w @ (z * s * first + R * Phi))
+    square, mean, slope = w @ second, w @ first, w @ (z * s * first + R * Phi)
+    return Moments(alpha * float(square), alpha * float(mean), alpha * float(slope))
+
+
+def margin_at(angle: float, alpha: float, kept: Kept) -> float:
+    """The k that fulfils the first equation at arccos R, 0 where no k > 0 does.
+
+    Newton's method on sqrt(alpha E(k - u)_+^2)/s - 1, convex in k as the norm of a convex function,
+    from where it is above zero (k - E u >= 1/sqrt(alpha)): it falls to the root from the right.
+    """
+    k = 1 / np.sqrt(alpha) + kept.high + 1
+    for _ in range(NEWTON):
+        m = moments(angle, k, alpha, kept)
+        root = np.sqrt(m.square)
+        step = (root - 1) * root / m.mean * np.sin(angle)
+        if step >= k:
+            return 0.0
+        k -= step
+        if step <= 1e-14 * k:
+            break
+    return float(k)
 
 
 def pruned_perceptron(alpha: float, fraction: float = 1.0, keep: str = "hard") -> Pruned:
@@ -146,32 +181,14 @@ def pruned_perceptron(alpha: float, fraction: float = 1.0, keep: str = "hard") -
     _check(alpha, fraction, keep)
     kept = kept_examples(fraction, keep)
 
-    def margin(angle: float) -> float:
-        """The k that fulfils the first equation."""
-
-        def excess(log_k: float) -> float:
-            return moments(angle, np.exp(log_k), alpha, kept)[0] - 1
-
-        bound = np.log(
-            1 / np.sqrt(alpha) + kept.high + 1
-        )  # there (k - u)_+ is 1/sqrt(alpha) on average
-        least = np.log(1e-14)
-        if excess(least) > 0:  # no margin at this angle: the data are not separated by it
-            return 0.0
-        while excess(bound) < 0:
-            bound += 1
-        log_k: Any = brentq(excess, least, bound, xtol=1e-14)
-        return float(np.exp(log_k))
-
     def slope(log_angle: float) -> float:
         """Derivative of 1 - R^2 - alpha E(k-u)_+^2 by R, up to a factor, at the angle's own k."""
-        angle = np.exp(log_angle)
-        k = margin(angle)
-        return moments(angle, k, alpha, kept)[1] - np.cos(angle)
+        angle = float(np.exp(log_angle))
+        return moments(angle, margin_at(angle, alpha, kept), alpha, kept).slope - np.cos(angle)
 
     log_angle: Any = brentq(slope, *np.log(ANGLES), xtol=1e-13)
     angle = float(np.exp(log_angle))
-    return Pruned(angle / np.pi, float(np.cos(angle)), margin(angle))
+    return Pruned(angle / np.pi, float(np.cos(angle)), margin_at(angle, alpha, kept))
 
 
 def best_fraction(
