@@ -8,8 +8,9 @@ Command: `python -m experiments.data_pruning --preset demo`
 Time: preset demo 2 CPU minutes, smoke a quarter of one.
 Expected result: runs/data_pruning-demo with results.json and data_pruning.png. Measured errors
 within 3 standard errors of theory at 47 of 48 settings, all but the steepest point; of the shares
-0.3 the easy one is the better below 2.16 kept for each dimension, the hard one above; with 1000 drawn for each dimension the error falls
-from 0.020 to 0.0005 between 2 and 4 kept, without selection from 0.19 to 0.11.
+0.3 the easy one is the better below 2.16 kept for each dimension, the hard one above; with 1000
+drawn for each dimension the error falls from 0.020 to 0.0005 between 2 and 4 kept, without
+selection from 0.19 to 0.11.
 
 Inputs of 200 dimensions, no label noise, margins known exactly (the teacher's own). What is
 finished is skipped by a second call.

@@ -3,6 +3,9 @@
 A batch Hessian is the full one plus sampling noise. With P parameters, B examples a batch and noise
 entries of variance sigma^2/B the noise alone has eigenvalues up to 2 sigma sqrt(P/B), and an
 eigenvalue l_1 of the full Hessian is seen only above half of that.
+
+Networks have noise of lower rank than either form here assumes, and larger top eigenvalues at small
+batches; measure them with `lanczos_spectrum` where the number itself matters.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -94,6 +96,32 @@ def test_descent_on_a_batch_diverges_above_its_rate_and_not_below():
         for _ in range(400):
             w = w - factor * rate * (H @ w)
         assert (np.linalg.norm(w) > np.linalg.norm(start)) == grows
+
+
+def test_a_small_network_is_no_wigner_matrix():
+    """A limit, kept in view: one example's Hessian has few directions, so that small batches of a
+    network have a larger top eigenvalue than noise of independent entries of its size gives.
+    """
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (200, 12))
+    y = jnp.argmax(x[:, :4], 1)
+    w = jnp.concatenate(
+        [jax.random.normal(keys[1], (12 * 8,)) / 3, jax.random.normal(keys[2], (32,)) / 3]
+    )
+
+    def loss(w, x, y):
+        scores = jnp.tanh(x @ w[:96].reshape(12, 8)) @ w[96:].reshape(8, 4)
+        return -jnp.take_along_axis(jax.nn.log_softmax(scores), y[:, None], 1).mean()
+
+    hessian = jax.jit(jax.vmap(jax.hessian(loss), (None, 0, 0)))
+    each = np.asarray(hessian(w, x[:, None], y[:, None]), np.float64)
+    full = each.mean(0)
+    l1, sigma = np.linalg.eigvalsh(full)[-1], np.sqrt(((each - full) ** 2).mean())
+    rng = np.random.default_rng(0)
+    tops = [np.linalg.eigvalsh(each[rng.integers(0, 200, 4)].mean(0))[-1] for _ in range(50)]
+    expected = batch_hessian_eigenvalue(l1, sigma, len(w), 4)
+    assert expected > l1
+    assert np.mean(tops) > 1.2 * expected
 
 
 @pytest.mark.parametrize(
