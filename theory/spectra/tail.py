@@ -74,7 +74,8 @@ def exponents(s: Spectrum, first: int, last: int) -> Exponents:
     Args:
       s: modes of multiplicity one over the range.
       first, last: 1 <= first < last <= modes. Of a spectrum measured on M points, leave out the
-        first few modes, and those above about M/10, which sampling flattens.
+        first few modes and the last: sampling flattens them, from M/10 on where the law is
+        steep and from M/100 on where it is as shallow as a = 0.2.
 
     Raises:
       ValueError: the range is not inside the spectrum, is shorter than 8 modes, or holds a mode of
