@@ -224,12 +224,20 @@ def predicted(s: spectra.Spectrum, curve: list[dict], features: list[dict]) -> d
         "features": wide.test.tolist(),
         "features_ridge": wide.ridge.tolist(),
         "tail_exponents": [tail.a, tail.b],
-        "fitted": tail.fitted._asdict() | {k: getattr(tail.fitted, k)._asdict() for k in "ab"},
+        "exponents": [
+            plain(spectra.exponents(s, first, last))
+            for first, last in ((M // 800 or 1, max(M // 100, 12)), (M // 100, max(M // 10, 12)))
+        ]
+        + [plain(tail.fitted)],
         "monotone_in_n": bool((np.diff(every, axis=0) <= 1e-9).all()),
         "monotone_in_features": bool((np.diff(every, axis=1) <= 1e-9).all()),
         "measured_monotone_in_n": falls([min(row["error"]) for row in curve]),
         "measured_monotone_in_features": falls([min(row["error"]) for row in features]),
     }
+
+
+def plain(found: spectra.Exponents) -> dict[str, Any]:
+    return found._asdict() | {"a": found.a._asdict(), "b": found.b._asdict()}
 
 
 def falls(values: list[float]) -> bool:
@@ -249,6 +257,8 @@ def ratios(found: dict[str, Any]) -> dict[str, Any]:
             out[f"{name}, worst to {part}"] = float(np.abs(ratio[n <= limit] - 1).max())
     each = np.array(theory["by_ridge"]).T / measured
     out["corrected, worst to M/2 at any ridge"] = float(np.abs(each - 1).max())
+    late = n >= M / 50
+    out["measured slope from M/50"] = float(np.polyfit(*np.log([n[late], measured[late, 0]]), 1)[0])
     best = np.array(theory["best"]) / measured.min(1)
     out["best ridge"] = best.tolist()
     wide = np.array([min(row["error"]) for row in found["features"]])
