@@ -258,7 +258,8 @@ def ratios(found: dict[str, Any]) -> dict[str, Any]:
     each = np.array(theory["by_ridge"]).T / measured
     out["corrected, worst to M/2 at any ridge"] = float(np.abs(each - 1).max())
     late = n >= M / 50
-    out["measured slope from M/50"] = float(np.polyfit(*np.log([n[late], measured[late, 0]]), 1)[0])
+    x, y = np.log(n[late]), np.log(measured[late, 0])
+    out["measured slope from M/50"] = float(np.polyfit(x, y, 1)[0])
     best = np.array(theory["best"]) / measured.min(1)
     out["best ridge"] = best.tolist()
     wide = np.array([min(row["error"]) for row in found["features"]])
