@@ -28,10 +28,13 @@ class LawOptions:
     """The law; `farwide fit --form list` shows all of them, with their formulas and columns."""
 
     loss: Annotated[str, tyro.conf.arg(metavar="NAME")] = "huber"
-    """What is summed over the log residuals: huber, squared, l1, ..."""
+    """What is summed over the log residuals: huber, squared, l1 or asymmetric."""
 
     delta: Annotated[float, tyro.conf.arg(metavar="D")] = 1e-3
     """Where the Huber loss turns from squared to linear, in log loss."""
+
+    tau: Annotated[float, tyro.conf.arg(metavar="T")] = 0.25
+    """Of the asymmetric loss, between 0 and 1: small to let runs lie above the law."""
 
     bootstrap: Annotated[int, tyro.conf.arg(metavar="B")] = 1000
     """Replicates of the bootstrap, which gives the intervals; 0 for none."""
@@ -132,6 +135,8 @@ def check(
         raise CommandError(f"--bootstrap is {law.bootstrap}; expected 0 or more")
     if not 0 < law.delta < float("inf"):
         raise CommandError(f"--delta is {law.delta}; expected a positive number")
+    if not 0 < law.tau < 1:
+        raise CommandError(f"--tau is {law.tau}; expected a number between 0 and 1")
     if law.form not in scaling.forms:
         raise CommandError(f"--form is {law.form!r}; accepted are {', '.join(scaling.forms)}")
     form = scaling.forms[law.form]
@@ -153,7 +158,7 @@ def fit_logs(
     form, mapping = check(logs, law, reading)
     options = {
         "bootstrap": law.bootstrap, "seed": law.seed, "loss": law.loss, "delta": law.delta,
-        "hold_out": _rule(law),
+        "tau": law.tau, "hold_out": _rule(law),
     }  # fmt: skip
     fitted, held_out = _fit(logs, form, mapping, reading, options)
     if law.compare:

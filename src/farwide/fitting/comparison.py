@@ -45,6 +45,7 @@ def with_comparison(fitted: RunsFit, forms: Sequence[str]) -> RunsFit:
         holdout=held if fitted.held is not None else SHARE,
         loss=own.loss,
         delta=1e-3 if own.delta is None else own.delta,
+        tau=0.25 if own.tau is None else own.tau,
     )
     return replace(fitted, comparison=tuple(rows))
 

@@ -50,6 +50,7 @@ def fit_runs(
     form: str | scaling.Form = "chinchilla",
     loss: str = "huber",
     delta: float = 1e-3,
+    tau: float = 0.25,
     unread: Sequence[LeftOut] = (),
     hold_out: HoldOut | None = None,
 ) -> RunsFit:
@@ -57,9 +58,9 @@ def fit_runs(
 
     Arguments: `runs`, from `runlog.read_runs`, in any order; `parameters`, what N counts:
     "non_embedding" or "total"; `bootstrap`, the number of bootstrap replicates, which intervals
-    need; `seed` of the bootstrap; `form`, `loss`, `delta` as `theory.scaling.fit` takes them;
-    `unread`, what could not be read, to be listed with what is left out; `hold_out`, runs to keep
-    out beside those of the role "held_out".
+    need; `seed` of the bootstrap; `form`, `loss`, `delta`, `tau` as `theory.scaling.fit` takes
+    them; `unread`, what could not be read, to be listed with what is left out; `hold_out`, runs to
+    keep out beside those of the role "held_out".
     The loss of a run is its validation loss at its last step.
 
     Raises ValueError when too few runs are finished, with the reasons.
@@ -74,7 +75,7 @@ def fit_runs(
         if names[removal.where] not in held_out
     )
     fitted = fit_table(
-        table, form=form, bootstrap=bootstrap, seed=seed, loss=loss, delta=delta,
+        table, form=form, bootstrap=bootstrap, seed=seed, loss=loss, delta=delta, tau=tau,
         left_out=left_out, hold_out=hold_out,
     )  # fmt: skip
     ended = runs_table(runs, parameters=parameters, roles=("held_out",))
@@ -94,6 +95,7 @@ def fit_table(
     seed: int = 0,
     loss: str = "huber",
     delta: float = 1e-3,
+    tau: float = 0.25,
     left_out: Sequence[LeftOut] | None = None,
     hold_out: HoldOut | None = None,
 ) -> RunsFit:
@@ -121,7 +123,7 @@ def fit_table(
         )
     inputs = (*law.columns, law.target, "run", "weight")
     data: dict[str, np.ndarray] = {n: table.columns[n] for n in inputs if n in table.columns}
-    fit = scaling.fit(law, data, loss=loss, delta=delta, bootstrap=bootstrap, seed=seed)
+    fit = scaling.fit(law, data, loss=loss, delta=delta, tau=tau, bootstrap=bootstrap, seed=seed)
     noise = noise_of(fit.residuals, data, law.columns, law.target, len(law.params))
     return RunsFit(fit, table, noise, tuple(left_out), held=held, hold_out=words)
 
