@@ -16,8 +16,8 @@ first replicate. With `--data` the fits of public logs are repeated with N and D
 units and searched exhaustively in the units of the data.
 
 scipy is timed per start; `extrapolated_s` is that times 4500 starts times the number of fits. Ours
-is timed cold (compilation included, once a process) and warm. All minimize the same sum of Huber losses of
-log residuals, delta = 1e-3, on the same planted data with 1% noise. CPU seconds stand beside wall
+is timed cold (compilation included, once a process) and warm. All minimize the same sum of Huber
+losses of log residuals, delta = 1e-3, on the same planted data with 1% noise. CPU seconds stand beside wall
 seconds because a shared machine stretches the latter.
 """
 
@@ -162,12 +162,13 @@ def search_gap(data: dict[str, np.ndarray], replicates: int) -> dict[str, float 
         weights = np.pad(counts.astype(float), ((0, 0), (0, task.v.size - points)))
         starts = solve.prepare(form, task, loss)
 
-        def search(w: np.ndarray, effort: solve.Effort, warm: np.ndarray | None) -> solve.Minima:
+        def lowest(w: np.ndarray, effort: solve.Effort, warm: np.ndarray | None) -> solve.Minima:
             return solve.search(task, loss, starts, w, effort, np.random.default_rng(2), warm)
 
-        full = search(task.weights[None], api.EFFORT, None)
-        quick = search(weights, api.replicate_effort(points), full.theta[0])
-        hard = search(weights, api.EFFORT, full.theta[0])
+        full = lowest(task.weights[None], api.EFFORT, None)
+        warm = np.broadcast_to(full.theta, (replicates, 1, full.theta.shape[1]))
+        quick = lowest(weights, api.replicate_effort(points), warm)
+        hard = lowest(weights, api.EFFORT, warm)
     gap = quick.value / np.minimum(quick.value, hard.value) - 1
     return {
         "replicates": replicates,
