@@ -17,8 +17,8 @@ units and searched exhaustively in the units of the data.
 
 scipy is timed per start; `extrapolated_s` is that times 4500 starts times the number of fits. Ours
 is timed cold (compilation included, once a process) and warm. All minimize the same sum of Huber
-losses of log residuals, delta = 1e-3, on the same planted data with 1% noise. CPU seconds stand beside wall
-seconds because a shared machine stretches the latter.
+losses of log residuals, delta = 1e-3, on the same planted data with 1% noise. CPU seconds stand
+beside wall seconds because a shared machine stretches the latter.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ Expected result: values that no fit is above.
 
 The starts are the grid of Besiroglu et al. (2024), after Hoffmann et al. (2022). Two optimisers
 take them down: our Newton iteration without screen, hops or warm start, and scipy's L-BFGS-B with
-an analytic gradient. For the sum of |r|, which has kinks at its minima, Newton goes down a Huber loss
-of a delta well below the noise and its best ends are finished by sequential linear programs
+an analytic gradient. For the sum of |r|, which has kinks at its minima, Newton goes down a Huber
+loss of a delta well below the noise and its best ends are finished by sequential linear programs
 (scipy's HiGHS), which share nothing with the path of minima that the fit follows.
 """
 
