@@ -23,8 +23,6 @@ from farwide.tables import read_table
 GADRE_DATA = {"c4_original": "C4", "rpj": "RedPajama", "rw_original": "RefinedWeb"}
 GADRE_LOSSES = {
     "loss_c4_val": "C4",
-    "loss_openlm": "OpenLM",
-    "loss_paloma_redpajama": "RedPajama",
     "loss_paloma_dolma_100_programing_languages": "code",
 }
 GEMSTONES = {
