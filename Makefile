@@ -59,6 +59,7 @@ bench: ## the benchmarks at their quick CPU sizes, into runs/benchmarks
 	"$(PY)" -m benchmarks.dkm_step --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.scaling_recovery --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.scaling_fit --quick --out runs/benchmarks
+	"$(PY)" -m benchmarks.scaling_real_logs --quick --out runs/benchmarks
 
 golden: ## make the golden values again, by neural_tangents in an environment of its own (Python 3.11)
 	"$${PYTHON:-python3.11}" -m venv .venv-golden

@@ -4,7 +4,8 @@ Question: on real logs, which law extrapolates, by how much does it miss, and ho
     parameters?
 Command: `python -m benchmarks.scaling_real_logs --data DIR [--bootstrap 1000] [--quick]
     [--out DIR]`
-Time: about 15 minutes on 2 CPU cores, `--quick` about 4, mostly compilation; without logs in DIR it says so and ends.
+Time: about 15 minutes on 2 CPU cores, `--quick` about 4, mostly compilation; without logs in DIR it
+    says so and ends.
 Expected result: OUT/<device>/scaling_real_logs.json, and its table in Markdown on the terminal; on
     every log the law of Chinchilla misses the held-out runs by a few percent at most.
 
