@@ -63,7 +63,7 @@ def test_a_csv_is_fitted_and_explained(capsys, csv, tmp_path):
     assert "a, N* ~ C^a" in out
     assert "At N=2e5 D=2e6: loss 1." in out
     assert "beyond the fitted range in N = 2e+05 (4000 to 1.2e+05), D = 2e+06" in out
-    assert "Not saved; --out DIR writes DIR/fit.json." in out
+    assert "Not saved; --out DIR writes DIR/fit.json and DIR/report.html." in out
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
     (beta,) = [line.split() for line in out.splitlines() if line.split()[:1] == ["beta"]]
     assert float(beta[1]) == pytest.approx(0.35, rel=0.01)

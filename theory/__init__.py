@@ -1,6 +1,6 @@
 """Limits and laws: infinite-width kernels, and the scaling laws of finite models."""
 
-from theory import approximation, dkm, predict, scaling, stax
+from theory import approximation, dkm, predict, scaling, spectra, stax
 from theory.batching import batch, stream_kernel
 from theory.describe import Description, describe
 from theory.empirical import (
@@ -31,6 +31,7 @@ __all__ = [
     "monte_carlo_kernel_fn",
     "predict",
     "scaling",
+    "spectra",
     "stax",
     "stream_kernel",
     "taylor_expand",

@@ -56,7 +56,7 @@ def undeclared(found: dict[str, set[str]], allowed: set[str]) -> dict[str, set[s
 
 
 def test_the_packages_import_what_is_declared():
-    allowed = CORE | EXTRAS["sampling"] | EXTRAS["logs"]
+    allowed = CORE | EXTRAS["logs"] | EXTRAS["report"] | EXTRAS["sampling"]
     assert undeclared(imported("src", "kernels_pallas", "theory"), allowed) == {}
 
 
@@ -85,6 +85,6 @@ def test_every_requirement_has_a_lower_bound_and_no_upper_one(extra):
             assert re.fullmatch(r"[A-Za-z0-9_.\-]+(\[[a-z0-9]+\])?>=[0-9.]+", requirement)
 
 
-@pytest.mark.parametrize("extra", ["logs", "notebooks", "sampling"])
+@pytest.mark.parametrize("extra", ["logs", "notebooks", "report", "sampling"])
 def test_make_test_brings_what_its_tests_need(extra):
     assert f"farwide[{extra}]" in PROJECT["optional-dependencies"]["dev"]

@@ -71,7 +71,9 @@ def test_a_script_states_question_command_time_and_expected_result(script):
     assert f"python -m {module}" in doc
 
 
-@pytest.mark.parametrize("module", ["kernels_pallas", "theory", "theory.scaling", "farwide.runlog"])
+@pytest.mark.parametrize(
+    "module", ["kernels_pallas", "theory", "theory.scaling", "theory.spectra", "farwide.runlog"]
+)
 def test_every_public_name_has_a_docstring(module):
     package = importlib.import_module(module)
     assert package.__all__

@@ -165,3 +165,11 @@ def test_every_file_has_its_own_names(tmp_path):
     table = read_table([a, b], guess=True)
     assert table.columns["N"].tolist() == [1e6, 2e6, 4e6, 5.0]
     assert len(table.notes) == 2
+
+
+def test_compute_and_tokens_per_parameter_follow_from_n_and_d(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("params,tokens,loss\n2,30,3.0\n4,50,2.5\n")
+    table = read_table(path, required=("M", "C", "loss"), guess=True)
+    assert table.columns["M"].tolist() == [15.0, 12.5]
+    assert table.columns["C"].tolist() == [360.0, 1200.0]

@@ -21,12 +21,14 @@ from theory.scaling.approaches import (
 )
 from theory.scaling.compare import Comparison, compare, split
 from theory.scaling.compute_optimal import Frontier, frontier, frontier_interval
+from theory.scaling.design import Plan, next_runs
 from theory.scaling.form import Centre, Form, Positive, Report, Scale, Term
 from theory.scaling.identifiability import Identifiability
 from theory.scaling.intervals import Covariance
 from theory.scaling.laws import forms
 from theory.scaling.noise_scale import NoiseScale, gradient_noise_scale
 from theory.scaling.optimum import BestShape, Optimum, best_shape, optimum, optimum_interval
+from theory.scaling.restore import restore
 from theory.scaling.result import Fit, Interval, Status
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "IsoFLOP",
     "NoiseScale",
     "Optimum",
+    "Plan",
     "Positive",
     "PowerLaw",
     "Report",
@@ -59,7 +62,9 @@ __all__ = [
     "gradient_noise_scale",
     "isoflop",
     "isoflop_bias",
+    "next_runs",
     "optimum",
     "optimum_interval",
+    "restore",
     "split",
 ]

@@ -48,6 +48,7 @@ def compare(
     by: str | None = None,
     loss: str = "huber",
     delta: float = 1e-3,
+    tau: float = 0.25,
 ) -> list[Comparison]:
     """Laws in the order in which they predict the held-out runs, best first.
 
@@ -57,7 +58,7 @@ def compare(
       holdout: the share of runs with the largest size to hold out, or which rows to hold out.
       by: the column that says what is large; default C = 6 N D where the data have N and D, else
         the first column of the law.
-      loss, delta: of the fits, as `fit` takes them.
+      loss, delta, tau: of the fits, as `fit` takes them.
 
     Returns:
       One `Comparison` a law. A law that cannot be fitted (too few points) has status "failed", no
@@ -76,7 +77,9 @@ def compare(
     table = read_table(laws[0], _for(laws[0], data))
     size = _size(laws[0], table.columns, data, by)
     held = _held(holdout, size)
-    rows = [_score(law, data, held, size, loss, delta) for law in laws]
+    rows = [
+        _score(law, data, held, size, {"loss": loss, "delta": delta, "tau": tau}) for law in laws
+    ]
     return sorted(rows, key=lambda row: (not np.isfinite(row.rmsle_held_out), row.rmsle_held_out))
 
 
@@ -128,13 +131,17 @@ def _for(law: Form, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _score(
-    law: Form, data: Mapping[str, Any], held: np.ndarray, size: np.ndarray, loss: str, delta: float
+    law: Form,
+    data: Mapping[str, Any],
+    held: np.ndarray,
+    size: np.ndarray,
+    loss: Mapping[str, Any],
 ) -> Comparison:
     reach = float(np.max(size[held]) / np.max(size[~held]))
     own = {name: np.asarray(column) for name, column in _for(law, data).items()}
     try:
-        small = fit(law, {n: c[~held] for n, c in own.items()}, loss=loss, delta=delta)
-        whole = fit(law, own, loss=loss, delta=delta)
+        small = fit(law, {n: c[~held] for n, c in own.items()}, **loss)
+        whole = fit(law, own, **loss)
     except ValueError as error:
         nan = float("nan")
         return Comparison(

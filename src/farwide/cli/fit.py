@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from farwide.cli import fit_output as show
 from farwide.cli.errors import CommandError
-from farwide.cli.output import interval, number, percent, print_table
-from farwide.cli.reading import Many, ReadingOptions, option, print_left_out
+from farwide.cli.output import print_table
+from farwide.cli.reading import Many, ReadingOptions, option
 
 if TYPE_CHECKING:
-    from farwide.fitting import RunsFit
+    from farwide.fitting import HoldOut, RunsFit
     from farwide.runlog import Run
     from theory.scaling import Form
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,13 @@ class LawOptions:
     """The law; `farwide fit --form list` shows all of them, with their formulas and columns."""
 
     loss: Annotated[str, tyro.conf.arg(metavar="NAME")] = "huber"
-    """What is summed over the log residuals: huber, squared, l1, ..."""
+    """What is summed over the log residuals: huber, squared, l1 or asymmetric."""
 
     delta: Annotated[float, tyro.conf.arg(metavar="D")] = 1e-3
     """Where the Huber loss turns from squared to linear, in log loss."""
+
+    tau: Annotated[float, tyro.conf.arg(metavar="T")] = 0.25
+    """Of the asymmetric loss, between 0 and 1: small to let runs lie above the law."""
 
     bootstrap: Annotated[int, tyro.conf.arg(metavar="B")] = 1000
     """Replicates of the bootstrap, which gives the intervals; 0 for none."""
@@ -40,13 +42,31 @@ class LawOptions:
     seed: Annotated[int, tyro.conf.arg(metavar="S")] = 0
     """Of the bootstrap."""
 
+    hold_out: Annotated[
+        str | None,
+        option(
+            "RULE",
+            "Keep rows out of the fit and score the law on them: 'C>1e20', 'N>1e9' (C is 6 N D "
+            "where there is no column C), or 0.3 for the 30% of the rows of largest compute.",
+        ),
+    ] = None
+
+    compare: Annotated[
+        str,
+        option(
+            "NAME,NAME...",
+            "Fit these laws too, and rank all by their error on the rows that --hold-out keeps out "
+            "(the largest 25% without it): kaplan,gadre or m3,m4,bnsl.",
+        ),
+    ] = ""
+
 
 @dataclass(frozen=True)
 class OutputOptions:
     """What to say of the fit, and where to keep it."""
 
     at: Annotated[Many, option("NAME=VALUE...", "Also predict here: N=1e9 D=2e10.")] = ()
-    out: Annotated[Path | None, option("DIR", "Folder to write fit.json into.")] = None
+    out: Annotated[Path | None, option("DIR", "Folder for fit.json and report.html.")] = None
 
 
 def fit_command(
@@ -89,31 +109,88 @@ def fit_command(
     if law.form == "list":
         _print_forms(scaling.forms)
         return
+    form, mapping = check(logs, law, reading)
+    at = flat(output.at)
+    point = point_of("--at", at, inputs(form), form.name)
+
+    fitted, held_out = fit_logs(logs, law, reading)
+    show.print_fit(fitted, form, logs, output.out is not None)
+    if held_out or fitted.held_out:
+        show.print_held_out(fitted, held_out)
+        show.print_recorded(logs, held_out)
+    if point:
+        show.print_prediction(fitted, point, at)
+    show.save(fitted, output.out, logs, {"columns": mapping, "hold_out": law.hold_out})
+
+
+def check(
+    logs: Sequence[Path], law: LawOptions, reading: ReadingOptions
+) -> tuple[Form, dict[str, str]]:
+    """The form, and {its name: the file's} of the columns; CommandError for what cannot be."""
+    from theory import scaling
+
     if not logs:
         raise CommandError("LOGS is missing; give CSV or JSON Lines files, or folders of runs")
     if law.bootstrap < 0:
         raise CommandError(f"--bootstrap is {law.bootstrap}; expected 0 or more")
     if not 0 < law.delta < float("inf"):
         raise CommandError(f"--delta is {law.delta}; expected a positive number")
+    if not 0 < law.tau < 1:
+        raise CommandError(f"--tau is {law.tau}; expected a number between 0 and 1")
     if law.form not in scaling.forms:
         raise CommandError(f"--form is {law.form!r}; accepted are {', '.join(scaling.forms)}")
     form = scaling.forms[law.form]
-    names = (*form.columns, form.target, "run", "weight", "step")
-    mapping = _pairs("--columns", _flat(reading.columns), names, "COLUMN")
-    at = _flat(output.at)
-    point = _point(at, form)
+    for name in _compared(law):
+        if name not in scaling.forms:
+            raise CommandError(f"--compare {name}: accepted are {', '.join(scaling.forms)}")
+    rule = _rule(law)
+    extra = [rule.column] if rule is not None and rule.column else []
+    names = (*form.columns, form.target, "run", "weight", "step", *inputs(form), *extra)
+    return form, pairs("--columns", flat(reading.columns), tuple(dict.fromkeys(names)), "COLUMN")
 
+
+def fit_logs(
+    logs: Sequence[Path], law: LawOptions, reading: ReadingOptions
+) -> tuple[RunsFit, list[Run]]:
+    """The fit, and the runs of the role held_out."""
+    from farwide.fitting import certainty, with_comparison
+
+    form, mapping = check(logs, law, reading)
     options = {
-        "bootstrap": law.bootstrap, "seed": law.seed, "loss": law.loss, "delta": law.delta
+        "bootstrap": law.bootstrap, "seed": law.seed, "loss": law.loss, "delta": law.delta,
+        "tau": law.tau, "hold_out": _rule(law),
     }  # fmt: skip
     fitted, held_out = _fit(logs, form, mapping, reading, options)
-    _print_fit(fitted, form, logs, output.out is not None)
-    if held_out or fitted.held_out:
-        _print_held_out(fitted, held_out)
-        _print_recorded(logs, held_out)
-    if point:
-        _print_prediction(fitted, point, at)
-    _save(fitted, output.out)
+    if law.compare:
+        try:
+            fitted = with_comparison(fitted, _compared(law))
+        except ValueError as error:
+            raise CommandError(f"--compare {law.compare}: {error}") from None
+    if fitted.fit.status != "failed":
+        fitted = replace(fitted, certainty=certainty(fitted.fit))
+    return fitted, held_out
+
+
+def _compared(law: LawOptions) -> list[str]:
+    return [name for name in (text.strip() for text in law.compare.split(",")) if name]
+
+
+def _rule(law: LawOptions) -> HoldOut | None:
+    from farwide.fitting import parse_hold_out
+
+    try:
+        return None if law.hold_out is None else parse_hold_out(law.hold_out)
+    except ValueError as error:
+        raise CommandError(f"--hold-out {error}") from None
+
+
+def inputs(form: Form) -> tuple[str, ...]:
+    """The columns to read: N and D in place of C and M, which follow from them."""
+    from theory.scaling.columns import DERIVED
+
+    if not set(form.columns) & set(DERIVED):
+        return form.columns
+    return ("N", "D", *(name for name in form.columns if name not in (*DERIVED, "N", "D")))
 
 
 def _fit(
@@ -141,9 +218,14 @@ def _fit(
         try:
             fitted = fit_runs(kept, parameters=reading.parameters, unread=unread, **options)
         except ValueError as error:
-            raise CommandError(f"{_shown(logs)}: {error}") from None
+            raise CommandError(f"{show.shown(logs)}: {error}") from None
         return fitted, [run for run in kept if run.role == "held_out"]
-    table = reading.read(logs, (*law.columns, law.target), mapping)
+    own = set(law.columns) & set(mapping)
+    columns = law.columns if own - {"N", "D"} else inputs(law)
+    rule = options["hold_out"]
+    known = {*columns, law.target, "C", "run"}
+    extra = [rule.column] if rule is not None and rule.column and rule.column not in known else []
+    table = reading.read(logs, (*columns, law.target, *extra), mapping)
     try:
         return fit_table(table, form=law, **options), []
     except ValueError as error:
@@ -155,152 +237,27 @@ def _print_forms(forms: Mapping[str, Form]) -> None:
     print_table("Laws that --form takes", ("name", "law", "columns"), rows)
 
 
-def _print_fit(fitted: RunsFit, law: Form, logs: Sequence[Path], saved: bool) -> None:
-    from farwide.fitting import compute_optimal_exponents, objective_name, parameter_estimates
-
-    fit = fitted.fit
-    counted = f", N counts {fitted.parameters} parameters" if fitted.parameters else ""
-    print(f"law        {law.formula}")
-    print(f"data       {fit.n_points} points from {_shown(logs)}{counted}")
-    for note in fitted.table.notes:
-        print(f"read       {note}")
-    print(f"objective  {objective_name(fit)} = {number(fit.objective)}")
-    print(f"status     {fit.status}")
-    for note in fit.notes:
-        print(f"note       {note}")
-    if fit.bootstrap_status is not None:
-        counts = ", ".join(f"{n} {name}" for name, n in fit.bootstrap_status.items() if n)
-        print(f"bootstrap  {sum(fit.bootstrap_status.values())} replicates: {counts}")
-        if fit.bootstrap_redrawn:
-            print(f"           {fit.bootstrap_redrawn} draws that cannot determine the law redrawn")
-    else:
-        print("bootstrap  none, so no intervals (--bootstrap 1000 gives them)")
-    print(f"noise      {fitted.noise.sentence}")
-    print()
-    header = ("parameter", "value", f"{percent(LEVEL)} interval")
-    rows = [
-        (name, number(estimate.value), interval(estimate.low, estimate.high))
-        for name, estimate in parameter_estimates(fit, LEVEL).items()
-    ]
-    print_table("Parameters", header, rows)
-    exponents = compute_optimal_exponents(fit, LEVEL)
-    if exponents:
-        rows = [
-            (f"{name}, {power}", number(estimate.value), interval(estimate.low, estimate.high))
-            for (name, estimate), power in zip(
-                exponents.items(), ("N* ~ C^a", "D* ~ C^b"), strict=True
-            )
-        ]
-        print_table("Compute-optimal exponents, C = 6 N D", ("exponent", *header[1:]), rows)
-    print_left_out(fitted.left_out, saved)
-
-
-def _print_held_out(fitted: RunsFit, held_out: Sequence[Run]) -> None:
-    from farwide.fitting import predict_run
-    from farwide.tables import final_or_reason
-
-    rows = []
-    for run in held_out:
-        final = final_or_reason(run, ("held_out",))
-        if isinstance(final, str):
-            rows.append((run.run, "-", "-", "-", "-", "-", "-", final))
-            continue
-        N, D = getattr(final, f"params_{fitted.parameters}"), final.tokens
-        observed = final.validation_loss or float("nan")
-        if fitted.fit.bootstrap is None:
-            predicted, ends, verdict = float(fitted.fit.predict({"N": N, "D": D})), "-", "-"
-        else:
-            prediction = predict_run(fitted, run.run, N, D, final.flops, level=LEVEL)
-            predicted, ends = prediction.loss, interval(prediction.low, prediction.high)
-            verdict = "inside" if prediction.low <= observed <= prediction.high else "outside"
-        rows.append(
-            (run.run, str(N), str(D), number(predicted), ends, number(observed),
-             f"{predicted / observed - 1:+.2%}", verdict)
-        )  # fmt: skip
-    header = ("run", "N", "D", "predicted", f"{percent(LEVEL)} interval", "observed", "error",
-              "observed is")  # fmt: skip
-    print_table(f"Held out, not fitted: {len(rows)}", header, rows)
-
-
-def _print_recorded(logs: Sequence[Path], held_out: Sequence[Run]) -> None:
-    """What a prediction.json in the folder of a sweep said before its run was trained."""
-    from farwide.fitting import load_prediction
-    from farwide.tables import final_or_reason
-
-    runs = {run.run: run for run in held_out}
-    for path in (log / "prediction.json" for log in logs):
-        if not path.is_file():
-            continue
-        recorded = load_prediction(path)
-        ends = interval(recorded.low, recorded.high)
-        line = (
-            f"Recorded {recorded.made_at} in {path}: {recorded.run} {number(recorded.loss)}, "
-            f"{percent(recorded.level)} interval {ends}"
-        )
-        run = runs.get(recorded.run)
-        final = final_or_reason(run, ("held_out",)) if run else "it is not among these runs"
-        if isinstance(final, str):
-            print(f"{line}; {final}\n")
-            continue
-        observed = final.validation_loss or float("nan")
-        verdict = "inside" if recorded.low <= observed <= recorded.high else "outside"
-        print(f"{line}; observed {number(observed)}, {verdict}\n")
-
-
-def _print_prediction(fitted: RunsFit, point: Mapping[str, float], at: Sequence[str]) -> None:
-    fit, noise = fitted.fit, fitted.noise
-    predicted = number(float(fit.predict(point)))
-    line = f"At {' '.join(at)}: {fit.law.target} {predicted}"
-    if fit.bootstrap is not None:
-        run = fit.interval(point, level=LEVEL, noise=noise.sd, noise_df=noise.df)
-        mean = fit.interval(point, level=LEVEL)
-        line += (
-            f", {percent(LEVEL)} interval {interval(float(run.low), float(run.high))} for one run, "
-            f"{interval(float(mean.low), float(mean.high))} for the law"
-        )
-    print(line)
-    columns = fitted.table.columns
-    outside = [
-        f"{name} = {number(value)} ({number(columns[name].min())} to {number(columns[name].max())})"
-        for name, value in point.items()
-        if not columns[name].min() <= value <= columns[name].max()
-    ]
-    if outside:
-        print(f"  beyond the fitted range in {', '.join(outside)}")
-    print()
-
-
-def _save(fitted: RunsFit, out: Path | None) -> None:
-    from farwide.fitting import save_fit
-
-    if out is None:
-        print("Not saved; --out DIR writes DIR/fit.json.")
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        save_fit(out / "fit.json", fitted, level=LEVEL)
-    except OSError as error:
-        raise CommandError(f"{out}: cannot write fit.json: {error.strerror or error}") from None
-    print(f"Saved {out / 'fit.json'}")
-
-
-def _point(at: Sequence[str], law: Form) -> dict[str, float]:
-    pairs = _pairs("--at", at, law.columns, "VALUE")
-    if pairs and (missing := [name for name in law.columns if name not in pairs]):
-        raise CommandError(f"--at lacks {missing[0]}; {law.name} needs {' and '.join(law.columns)}")
+def point_of(
+    option: str, texts: Sequence[str], columns: Sequence[str], name: str
+) -> dict[str, float]:
+    """The numbers of NAME=VALUE for all of some columns; empty for no texts."""
+    found = pairs(option, texts, columns, "VALUE")
+    if found and (missing := [column for column in columns if column not in found]):
+        raise CommandError(f"{option} lacks {missing[0]}; {name} needs {' and '.join(columns)}")
     point = {}
-    for name, text in pairs.items():
+    for column, text in found.items():
         try:
-            point[name] = float(text)
+            point[column] = float(text)
         except ValueError:
-            raise CommandError(f"--at {name}={text}: not a number") from None
-        if not 0 < point[name] < float("inf"):
-            raise CommandError(f"--at {name}={text}: expected a positive finite number")
+            raise CommandError(f"{option} {column}={text}: not a number") from None
+        if not 0 < point[column] < float("inf"):
+            raise CommandError(f"{option} {column}={text}: expected a positive finite number")
     return point
 
 
-def _pairs(option: str, texts: Sequence[str], names: Sequence[str], value: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def pairs(option: str, texts: Sequence[str], names: Sequence[str], value: str) -> dict[str, str]:
+    """{NAME: VALUE} of texts NAME=VALUE, each of a known name and given once."""
+    found: dict[str, str] = {}
     for text in texts:
         name, equals, rest = text.partition("=")
         text = " ".join(text.split())  # messages are of one line
@@ -310,15 +267,12 @@ def _pairs(option: str, texts: Sequence[str], names: Sequence[str], value: str) 
             raise CommandError(
                 f"{option} {text}: {name!r} is unknown; accepted: {', '.join(names)}"
             )
-        if name in pairs:
+        if name in found:
             raise CommandError(f"{option} {text}: {name} is given twice")
-        pairs[name] = rest
-    return pairs
+        found[name] = rest
+    return found
 
 
-def _flat(texts: Sequence[Sequence[str]]) -> list[str]:
+def flat(texts: Sequence[Sequence[str]]) -> list[str]:
+    """All texts of an option that was given once or repeatedly."""
     return [text for group in texts for text in group]
-
-
-def _shown(logs: Sequence[Path]) -> str:
-    return str(logs[0]) + (f" and {len(logs) - 1} more" if len(logs) > 1 else "")

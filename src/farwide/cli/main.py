@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from farwide.cli.errors import CommandError
 
 PROGRAM = "farwide"
-DESCRIPTION = "Fit scaling laws to logged runs, list runs, and write reports."
+DESCRIPTION = "Fit scaling laws to logged runs, plan the next ones, list runs, and write reports."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,11 +23,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     import tyro
 
     from farwide.cli.fit import fit_command
+    from farwide.cli.plan import plan_command
     from farwide.cli.report import report_command
     from farwide.cli.runs import runs_command
     from farwide.runlog.errors import LogError
 
-    commands = {"fit": fit_command, "runs": runs_command, "report": report_command}
+    commands = {
+        "fit": fit_command, "plan": plan_command, "runs": runs_command, "report": report_command,
+    }  # fmt: skip
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a run's name may not fit the terminal

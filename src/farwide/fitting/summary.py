@@ -1,16 +1,11 @@
-"""A fit in numbers with intervals, in one sentence, and as fit.json."""
+"""A fit in numbers with intervals, and in one sentence."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from farwide.fitting.fits import RunsFit
-from farwide.runlog import SCHEMA, write_json
-from farwide.runlog.environment import commit, package_versions, this_command, utc_now
 from theory import scaling
 
 
@@ -63,6 +58,11 @@ def objective_name(fit: scaling.Fit) -> str:
     """
     weighted = "weighted " if np.any(fit.data["weight"] != 1) else ""
     points = f"over {fit.n_points} points"
+    if fit.tau is not None and fit.delta is not None:
+        return (
+            f"{weighted}sum of asymmetric Huber({short(fit.delta)}, tau {fit.tau:g}) of log "
+            f"residuals {points}"
+        )
     if fit.delta is not None:
         return f"{weighted}sum of Huber({short(fit.delta)}) of log residuals {points}"
     kinds = {"squared": "squared", "l1": "absolute"}
@@ -73,72 +73,3 @@ def short(value: float) -> str:
     """A power of ten as 1e-3, any other number in its shortest form."""
     mantissa, _, exponent = f"{value:e}".partition("e")
     return f"{float(mantissa):g}e{int(exponent)}" if abs(int(exponent)) > 2 else f"{value:g}"
-
-
-def fit_summary(runs_fit: RunsFit, *, level: float = 0.95) -> dict[str, Any]:
-    """Everything about a fit that a reader may ask, as plain values."""
-    fit, noise = runs_fit.fit, runs_fit.noise
-    columns = runs_fit.table.columns
-    points = [
-        {name: (cell.item() if isinstance(cell, np.generic) else cell) for name, cell in row}
-        for row in (
-            [("origin", where), *((name, column[i]) for name, column in columns.items())]
-            for i, where in enumerate(runs_fit.table.origin)
-        )
-    ]
-    return {
-        "form": fit.form,
-        "formula": fit.law.formula,
-        "params": {
-            name: estimate.value if estimate.low is None else estimate._asdict()
-            for name, estimate in parameter_estimates(fit, level).items()
-        },
-        "level": level,
-        "status": str(fit.status),
-        "notes": list(fit.notes),
-        "reading": list(runs_fit.table.notes),
-        "objective": {"name": objective_name(fit), "value": fit.objective},
-        "loss": fit.loss,
-        "delta": fit.delta,
-        "n_points": fit.n_points,
-        "parameters": runs_fit.parameters,
-        "compute_optimal": {
-            name: estimate._asdict()
-            for name, estimate in compute_optimal_exponents(fit, level).items()
-        },
-        "noise": {**asdict(noise), "sentence": noise.sentence},
-        "bootstrap": None
-        if fit.bootstrap is None
-        else {
-            "replicates": len(next(iter(fit.bootstrap.values()))),
-            "status": fit.bootstrap_status,
-            "seed": fit.seed,
-        },
-        "points": points,
-        "left_out": [item._asdict() for item in runs_fit.left_out],
-        "held_out": list(runs_fit.held_out),
-    }
-
-
-def save_fit(
-    path: str | Path,
-    runs_fit: RunsFit,
-    *,
-    level: float = 0.95,
-    command: str | None = None,
-    **provenance: Any,
-) -> None:
-    """Write fit.json, atomically: the law, its intervals, its points and where it all comes from.
-
-    `params` is {name: {value, low, high}}, or {name: value} for a fit without a bootstrap.
-    Arguments: `command`, this process's own when None; more `provenance` goes in as it is.
-    """
-    origin = {
-        "made_at": utc_now(),
-        "command": this_command() if command is None else command,
-        "commit": commit(),
-        "packages": package_versions(),
-        **provenance,
-    }
-    summary = fit_summary(runs_fit, level=level)
-    write_json(path, {"schema": SCHEMA, **summary, "provenance": origin})

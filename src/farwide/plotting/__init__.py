@@ -12,6 +12,7 @@ from farwide.plotting.nu_sweep import Panel, Series, nu_sweep
 from farwide.plotting.reliability import reliability_diagrams
 from farwide.plotting.residuals import residuals, trends
 from farwide.plotting.style import NARROW, WIDE, save_png, title_of, to_png, to_svg
+from farwide.plotting.theory_curves import Measured, Predicted, TheoryPanel, theory_curves
 from farwide.plotting.tokens_per_parameter import tokens_per_parameter
 
 __all__ = [
@@ -20,9 +21,12 @@ __all__ = [
     "Curve",
     "HeldOut",
     "LearningCurve",
+    "Measured",
     "Panel",
     "Points",
+    "Predicted",
     "Series",
+    "TheoryPanel",
     "corner",
     "extrapolation",
     "fitted_law",
@@ -36,6 +40,7 @@ __all__ = [
     "reliability_diagrams",
     "residuals",
     "save_png",
+    "theory_curves",
     "title_of",
     "to_png",
     "to_svg",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,12 +36,17 @@ def trends(points: Points, law: scaling.Fit) -> list[Trend]:
     A quantity with fewer than 3 distinct values gives none. With four looks at the same residuals,
     p is multiplied by 4 (Bonferroni), at most 1.
     """
+    return slopes(axes_of(points), np.asarray(law.residuals))
+
+
+def slopes(axes: Mapping[str, np.ndarray], residuals: np.ndarray) -> list[Trend]:
+    """`trends` along any quantities; p is multiplied by their number."""
     found = []
-    residuals = 100 * np.asarray(law.residuals)
-    for name, values in axes_of(points).items():
+    for name, values in axes.items():
         if len(np.unique(values)) >= 3 and len(values) >= 4:
-            line: Any = stats.linregress(np.log10(values), residuals)
-            found.append(Trend(name, float(line.slope), min(1.0, 4 * float(line.pvalue))))
+            line: Any = stats.linregress(np.log10(values), 100 * residuals)
+            p = min(1.0, len(axes) * float(line.pvalue))
+            found.append(Trend(name, float(line.slope), p))
     return found
 
 

@@ -74,6 +74,9 @@ class Columns:
                 self._plain[name] = name
             elif (found := guess_column(name, source.names)) and guess and len(found) == 1:
                 self._plain[name] = self.guessed[name] = found[0]
+            elif guess and name in _FORMULAS and not found and self._follows(name):
+                self._formulas[name] = parse_formula(_FORMULAS[name])
+                self.guessed[name] = _FORMULAS[name]
         for name in (RUN, WEIGHT):
             if name not in self and source.has(name):
                 self._plain[name] = name
@@ -163,6 +166,13 @@ class Columns:
         if formula is None or not (known or re.search(r"[*()+]", text)):
             raise self.error(missing_column(name, text, self.source.names))
         self._formulas[name] = formula
+
+    def _follows(self, name: str) -> bool:
+        """Whether what a formula of ours needs, N and D, is mapped, there, or guessed."""
+        return all(
+            n in self._ours or self.source.has(n) or len(guess_column(n, self.source.names)) == 1
+            for n in parse_formula(_FORMULAS[name]).names
+        )
 
     def _known(self, name: str) -> bool:
         return name in self._ours or name in self or self.source.has(name) or name in _ALIASES

@@ -170,7 +170,14 @@ def degenerate():
     yield "bnsl", {"x": x * 1e-9}, {"d1", "f1"}  # far below the break
 
 
-@pytest.mark.parametrize(("name", "columns", "open_ones"), [*degenerate()])
+QUICK = ("chinchilla", "muennighoff", "m2", "critical_batch")  # the others take long to compile
+DESIGNS = [
+    pytest.param(*design, marks=() if design[0] in QUICK else pytest.mark.slow)
+    for design in degenerate()
+]
+
+
+@pytest.mark.parametrize(("name", "columns", "open_ones"), DESIGNS)
 def test_designs_that_cannot_tell_a_parameter_say_so(name, columns, open_ones):
     params, _ = planted(name, 0)
     law = scaling.forms[name]
