@@ -238,18 +238,24 @@ def main() -> None:
         f"{arguments.bootstrap} --inits {arguments.inits} --replicates {arguments.replicates}"
     )
     measured = measure(arguments.points, arguments.bootstrap, arguments.inits, arguments.replicates)
-    result = {"benchmark": "scaling_fit", **measured}
+    logs = []
     if arguments.data is not None:
         command += " --data DIR"
         logs = logs_of_others.read(arguments.data, losses=("loss_c4_val",))
         if not logs:
             print(f"none of the public logs is in {arguments.data}; the test of units is left out")
-        result["units"] = {
-            log.name: units(log, len(log.data["loss"]) <= EXHAUSTIVE_ROWS) for log in logs
-        }
-    result["provenance"] = timing.provenance(command)
+    result: dict[str, Any] = {
+        "benchmark": "scaling_fit",
+        **measured,
+        "provenance": timing.provenance(command),
+    }
+    name = f"scaling_fit_{arguments.points}"
+    timing.write(name, result, arguments.out)  # what follows takes long
+    for log in logs:
+        result.setdefault("units", {})[log.name] = found = units(log)
+        print(log.name, json.dumps(found), flush=True)
     print(json.dumps(result, indent=1))
-    print(timing.write(f"scaling_fit_{arguments.points}", result, arguments.out))
+    print(timing.write(name, result, arguments.out))
 
 
 if __name__ == "__main__":
