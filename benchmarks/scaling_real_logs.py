@@ -145,37 +145,59 @@ def training_curves(log: logs_of_others.Log) -> dict[str, Any]:
     return out
 
 
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    if not np.isfinite(row["rmsle_held_out"]):
+        return row["status"]
+    aicc = f"{row['aicc']:.0f}" if np.isfinite(row["aicc"]) else "none"
+    told = "" if row["status"] == "converged" else f", {row['status']}"
+    return f"{100 * row['rmsle_held_out']:.1f} ({100 * row['rmsle_fitted']:.1f}), {aicc}{told}"
+
+
+def _splits(log: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    words = {"largest_compute": "compute", "largest_models": "model size"}
+    return {word: log[key] for key, word in words.items() if key in log}
+
+
 def markdown(logs: dict[str, Any]) -> str:
     """The tables of docs/scaling_fits.md."""
-    lines = [
-        "| log | held out by | rows fitted, held out | reach | law | RMSLE fitted | held out "
-        "| AICc | status |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    surfaces, lines = (*SURFACES, "shape"), []
+
+    def table(first: Sequence[str], forms: Sequence[str]) -> None:
+        lines.extend(["", f"| {' | '.join((*first, *forms))} |"])
+        lines.append("| " + " | ".join("---" for _ in (*first, *forms)) + " |")
+
+    def line(name: Sequence[str], part: dict[str, Any], forms: Sequence[str]) -> None:
+        size = [f"{part['fitted']}, {part['held_out']}", f"{part['reach']:.3g}"]
+        cells = [_cell(part["forms"].get(form)) for form in forms]
+        lines.append(f"| {' | '.join((*name, *size, *cells))} |")
+
+    table(("log", "held out by", "fitted, held out", "reach"), surfaces)
     for log in logs.values():
-        splits = [("largest_compute", "compute"), ("largest_models", "model size"),
-                  ("frontier", "compute, frontier")]  # fmt: skip
-        for key, words in splits:
-            if key not in log:
+        for word, part in _splits(log).items():
+            line((log["title"], word), part, surfaces)
+    table(("curve", "fitted, held out", "reach"), CURVES)
+    for log in logs.values():
+        line((f"{log['title']}: frontier",), log["frontier"], CURVES)
+    for log in logs.values():
+        for size, part in log.get("training_curves", {}).items():
+            line((f"{log['title']}: run {size}, tokens",), part, CURVES)
+    for form in ("chinchilla", "gadre"):
+        names = scaling.forms[form].params
+        table(("log", "points, runs", "status"), names)
+        for log in logs.values():
+            if form not in log:
                 continue
-            part = log[key]
-            for form, row in part["forms"].items():
-                lines.append(
-                    f"| {log['title']} | {words} | {part['fitted']}, {part['held_out']} "
-                    f"| {part['reach']:.3g} | {form} | {100 * row['rmsle_fitted']:.2f}% "
-                    f"| {100 * row['rmsle_held_out']:.2f}% | {row['aicc']:.0f} | {row['status']} |"
-                )
-    lines += ["", "| log | law | parameter | value | bootstrap | profile |",
-              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    for log in logs.values():
-        for form in ("chinchilla", "gadre"):
-            for name, found in log.get(form, {}).get("params", {}).items():
-                (a, b), (c, d) = found["bootstrap"], found["profile"]
-                lines.append(
-                    f"| {log['title']} | {form} | {name} | {found['value']:.4g} "
-                    f"| {a:.3g} to {b:.3g} | {c:.3g} to {d:.3g} |"
-                )
-    return "\n".join(lines)
+            found = log[form]
+            cells = [
+                f"{one['value']:.4g} ({one['bootstrap'][0]:.3g} to {one['bootstrap'][1]:.3g}; "
+                f"{one['profile'][0]:.3g} to {one['profile'][1]:.3g})"
+                for one in (found["params"][name] for name in names)
+            ]
+            about = (log["title"], f"{log['points']}, {log['runs']}", found["status"])
+            lines.append(f"| {' | '.join((*about, *cells))} |")
+    return "\n".join(lines).strip()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
