@@ -6,8 +6,9 @@ Command: `python -m benchmarks.scaling_real_logs --data DIR [--bootstrap 1000] [
     [--out DIR]`
 Time: about 15 minutes on 2 CPU cores, `--quick` about 4, mostly compilation; without logs in DIR it
     says so and ends.
-Expected result: OUT/<device>/scaling_real_logs.json, and its table in Markdown on the terminal; on
-    every log the law of Chinchilla misses the held-out runs by a few percent at most.
+Expected result: OUT/<device>/scaling_real_logs.json, and its table in Markdown on the terminal; for
+    losses on text the laws of Chinchilla and Gadre miss the held-out runs by at most a few percent,
+    on code by more; Kaplan's by several times that.
 
 Held out are the runs of the largest compute C = 6 N D: a quarter of the rows, and all above half of
 the largest C where that is more, so that the reach (largest held-out C over largest fitted C) is at
