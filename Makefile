@@ -58,7 +58,8 @@ bench: ## the benchmarks at their quick CPU sizes, into runs/benchmarks
 	"$(PY)" -m benchmarks.pooled_myrtle --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.dkm_step --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.scaling_recovery --quick --out runs/benchmarks
-	"$(PY)" -m benchmarks.scaling_fit --points 60 --bootstrap 200 --inits 4 --out runs/benchmarks
+	"$(PY)" -m benchmarks.scaling_fit --quick --out runs/benchmarks
+	"$(PY)" -m benchmarks.scaling_real_logs --quick --out runs/benchmarks
 
 golden: ## make the golden values again, by neural_tangents in an environment of its own (Python 3.11)
 	"$${PYTHON:-python3.11}" -m venv .venv-golden
