@@ -5,7 +5,8 @@ Question: over random laws of every form, with 1% noise, how often does the 95% 
 Command: `python -m benchmarks.scaling_recovery [--forms chinchilla m4 ...] [--laws 200]
     [--bootstrap 200] [--name scaling_recovery] [--out DIR]`
 Time: about 2 hours on 2 CPU cores; without the bootstrap (`--bootstrap 0`) about 40 minutes.
-Expected result: OUT/<device>/scaling_recovery.json; each parameter of each form covered in 88 to
+Expected result: OUT/<device>/scaling_recovery.json, form by form (those that are in the file from
+    an earlier call stay); each parameter of each form covered in 88 to
     99.5% of the laws that their design identifies.
 
 A law and a design count as identified when the fit's status is "converged" and every profile
@@ -255,19 +256,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"python -m benchmarks.scaling_recovery --forms {' '.join(arguments.forms)} "
         f"--laws {arguments.laws} --bootstrap {arguments.bootstrap} --name {arguments.name}"
     )
-    results: dict[str, Any] = {}
+    path = arguments.out / timing.device_name() / f"{arguments.name}.json"
     for form in arguments.forms:
-        results[form] = found = recover(form, arguments.laws, arguments.bootstrap)
+        found = recover(form, arguments.laws, arguments.bootstrap)
         print(form, json.dumps(found), flush=True)
-    out = {
-        "benchmark": "scaling_recovery",
-        "noise": NOISE,
-        "points": POINTS,
-        "level": LEVEL,
-        "forms": results,
-        "provenance": timing.provenance(command),
-    }
-    print(timing.write(arguments.name, out, arguments.out))
+        found["provenance"] = timing.provenance(command)
+        kept = json.loads(path.read_text("utf-8"))["forms"] if path.is_file() else {}
+        forms = {name: kept[name] for name in DRAWS if name in kept and name != form}
+        out = {
+            "benchmark": "scaling_recovery",
+            "noise": NOISE,
+            "points": POINTS,
+            "level": LEVEL,
+            "forms": {**forms, form: found},
+        }
+        timing.write(arguments.name, out, arguments.out)
+    print(path)
 
 
 if __name__ == "__main__":

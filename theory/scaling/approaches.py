@@ -141,44 +141,54 @@ def _interpolate(
     )
 
 
-def isoflop(data: Mapping[str, Any], *, tolerance: float = 0.1, least: int = 3) -> IsoFLOP:
+def isoflop(
+    data: Mapping[str, Any], *, tolerance: float = 0.1, least: int = 3, span: float = 2.0
+) -> IsoFLOP:
     """Approach 2: a parabola of log loss in log N for each group of runs of nearly one budget.
 
     Rows sorted by C start a new group where C grows by more than `tolerance`, or where a group
-    would come to span more than twice that. Groups of fewer than `least` sizes are left out, and
-    said.
+    would come to span more than twice that. Groups of fewer than `least` sizes, or whose sizes span
+    less than a factor `span` (points that share a budget by chance), are left out, and said.
 
     Args:
       data: columns N, D and loss, one row a finished run; C = 6 N D unless there is a column C.
       tolerance: relative gap between budgets.
       least: different sizes that a parabola needs, at least 3.
+      span: the least factor between the smallest and the largest of them.
 
     Returns:
       An `IsoFLOP`; its `caveat` tells the known bias of the method.
 
     Raises:
-      ValueError: a column is missing or not positive; tolerance or least is out of range; or fewer
-        than two budgets have a minimum inside.
+      ValueError: a column is missing or not positive; tolerance, least or span is out of range; or
+        fewer than two budgets have a minimum inside.
     """
     if not 0 < tolerance < 2:
         raise ValueError(f"tolerance = {tolerance}; accepted are numbers between 0 and 2")
     if least < 3:
         raise ValueError(f"least = {least}; a parabola needs at least 3 sizes")
+    if not span >= 1:
+        raise ValueError(f"span = {span}; accepted are numbers from 1")
     columns = _columns(data, ("N", "D", "loss"))
     group = _budgets(columns["C"], tolerance)
-    rows, left_out, number = [], [], np.full(len(group), -1)
-    lone = 0
+    rows, number = [], np.full(len(group), -1)
+    lone, narrow, outside = 0, [], []
     for g in range(group.max() + 1):
         index = np.flatnonzero(group == g)
         C = float(np.exp(np.mean(np.log(columns["C"][index]))))
         if len(np.unique(columns["N"][index])) < least:
             lone += len(index)
             continue
+        if np.max(columns["N"][index]) < span * np.min(columns["N"][index]):
+            narrow.append(C)
+            continue
         number[index] = len(rows)
         fitted = _parabola(np.log(columns["N"][index]), np.log(columns["loss"][index]))
         rows.append((C, *fitted))
         if not fitted[-1]:
-            left_out.append(f"C = {C:.3g}: the parabola has no minimum between its runs")
+            outside.append(C)
+    left_out = _said(outside, "the parabola has no minimum between its runs")
+    left_out += _said(narrow, f"the sizes span less than a factor of {span:g}")
     if lone:
         left_out.append(f"{lone} rows share their budget with fewer than {least} sizes")
     inside = np.array([row[-1] for row in rows], bool)
@@ -194,6 +204,15 @@ def isoflop(data: Mapping[str, Any], *, tolerance: float = 0.1, least: int = 3) 
         C, N, np.exp(log_N - error), np.exp(log_N + error), D, np.exp(bottom), curvature, inside,
         number, power_law(C[inside], N[inside]), power_law(C[inside], D[inside]), tuple(left_out),
     )  # fmt: skip
+
+
+def _said(budgets: list[float], reason: str) -> list[str]:
+    """A sentence on budgets that were left out for one reason."""
+    if not budgets:
+        return []
+    if len(budgets) == 1:
+        return [f"C = {budgets[0]:.3g}: {reason}"]
+    return [f"{len(budgets)} budgets, C = {min(budgets):.3g} to {max(budgets):.3g}: {reason}"]
 
 
 def isoflop_bias(

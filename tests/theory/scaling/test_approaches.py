@@ -64,14 +64,18 @@ def test_isoflop_says_what_it_leaves_out():
     one_sided = {"N": [1e7, 2e7, 4e7], "D": [1e10 / n * 1e7 for n in (1, 2, 4)]}
     one_sided["loss"] = [3.0, 2.9, 2.8]
     lone = {"N": [5e8], "D": [1e14], "loss": [2.0]}
-    both = {k: np.concatenate([data[k], one_sided[k], lone[k]]) for k in data}
+    near = {"N": [1e8, 1.1e8, 1.2e8], "D": [1e14, 1e14 / 1.1, 1e14 / 1.2], "loss": [2.2, 2.1, 2.2]}
+    both = {k: np.concatenate([data[k], one_sided[k], near[k], lone[k]]) for k in data}
     found = scaling.isoflop(both)
     text = " ".join(found.left_out)
     assert "no minimum between its runs" in text
     assert "1 rows share their budget with fewer than 3 sizes" in text
-    assert found.group[-1] == -1
+    assert "the sizes span less than a factor of 2" in text
+    assert np.all(found.group[-4:] == -1)
     with pytest.raises(ValueError, match="at least two"):
         scaling.isoflop(one_sided)
+    with pytest.raises(ValueError, match=r"span = 0\.5"):
+        scaling.isoflop(data, span=0.5)
     with pytest.raises(ValueError, match="least = 2"):
         scaling.isoflop(data, least=2)
     with pytest.raises(ValueError, match="column 'D' is missing"):
