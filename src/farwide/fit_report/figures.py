@@ -91,16 +91,21 @@ def panels(saved: SavedFit) -> list[Panel]:
             f"largest compute.{held_text}",
             interactive.loss_against_compute(fit, rows, held, counted=counted, level=level),
         )
+        bowls = interactive.parabolas(rows)
+        stars = (
+            ""
+            if bowls is None
+            else (" Stars are the lowest points of IsoFLOP parabolas, with 95% bars.")
+        )
         add(
             "isoflop",
-            _bowl_caption(interactive.parabolas(rows)),
+            _bowl_caption(bowls),
             interactive.isoflop(fit, rows, counted=counted),
         )
         add(
             "best_size",
             f"The size N that minimises the law at C = 6ND, with its {ends} bootstrap band, and "
-            "the sizes that were trained. Stars, where runs were planned at budgets, are the "
-            f"lowest points of IsoFLOP parabolas with 95% bars.{held_text}",
+            f"the sizes that were trained.{stars}{held_text}",
             interactive.best_size(fit, rows, held, counted=counted, level=level),
         )
         add(
