@@ -114,7 +114,8 @@ def frontier_rows(data: dict[str, np.ndarray]) -> np.ndarray:
 
 def one_log(log: logs_of_others.Log, bootstrap: int) -> dict[str, Any]:
     """Everything that is fitted to one log."""
-    data, forms = dict(log.data), list(SURFACES)
+    data: dict[str, Any] = dict(log.data)
+    forms: list[str] = [*SURFACES]
     if "width" in data:  # the shape of the model against compute
         data |= {"x": data["width"] / data["depth"], "t": data["C"]}
         forms.append("shape")
