@@ -116,7 +116,7 @@ def fit(
         loss=loss,
         delta=float(delta) if loss in ("huber", "asymmetric") else None,
         tau=float(tau) if loss == "asymmetric" else None,
-        solution=Solution(task, theta, chosen.shape, _clusters(run_groups, order)),
+        solution=Solution(task, theta, chosen.shape, problem.clusters(run_groups, order)),
         n_points=int(np.sum(table.weight > 0)),
         data=table.as_given(law),
         residuals=residuals,
@@ -176,15 +176,6 @@ def _groups(
             "and needs at least two; without the column it resamples rows"
         )
     return groups, groups
-
-
-def _clusters(
-    groups: Int[np.ndarray, "points"] | None, order: Int[np.ndarray, "points"]
-) -> Int[np.ndarray, "points"] | None:
-    """Runs of the rows in the order of the solver, or None where every row is a run of its own."""
-    if groups is None or len(np.unique(groups)) in (1, len(groups)):
-        return None
-    return groups[order]
 
 
 def _bootstrap(

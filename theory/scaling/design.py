@@ -31,10 +31,10 @@ from jaxtyping import Float
 
 from theory.scaling import losses
 from theory.scaling.columns import read_inputs
+from theory.scaling.compute_optimal import FLOPS_PER_PARAMETER_TOKEN
 from theory.scaling.form import RESERVED_COLUMNS
 from theory.scaling.result import Fit
 
-FLOPS_PER_PARAMETER_TOKEN = 6.0  # C = 6 N D
 STEP = 1e-5  # of a relative parameter, in central differences
 SINGULAR = 1e-6  # a singular value below this share of the largest is none
 RIDGE = 1e-6  # the same, while runs are being chosen

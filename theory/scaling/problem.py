@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from theory.scaling.basis import (
     Basis,
@@ -48,6 +48,15 @@ def canonical_order(
 ) -> np.ndarray:
     """An order of the rows that does not depend on the order in which they came."""
     return np.lexsort((groups, weights, target, *columns.values()))
+
+
+def clusters(
+    groups: Int[np.ndarray, "points"] | None, order: Int[np.ndarray, "points"]
+) -> Int[np.ndarray, "points"] | None:
+    """Runs of the rows in the order of the solver, or None where every row is a run of its own."""
+    if groups is None or len(np.unique(groups)) in (1, len(groups)):
+        return None
+    return groups[order]
 
 
 def build(

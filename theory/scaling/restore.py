@@ -63,7 +63,6 @@ def restore(
     values = problem.to_user_units(law, task, at[None])[0]
     params = dict(zip(law.params, values.tolist(), strict=True))
     residuals = np.log(table.target) - np.log(law.predict(params, table.columns))
-    clustered = groups is not None and len(np.unique(groups)) not in (1, len(groups))
     return Fit(
         form=law.name,
         law=law,
@@ -74,9 +73,7 @@ def restore(
         loss=loss,
         delta=float(chosen.delta) if loss in ("huber", "asymmetric") else None,
         tau=None if tau is None else float(tau),
-        solution=Solution(
-            task, at, chosen.shape, groups[order] if clustered and groups is not None else None
-        ),
+        solution=Solution(task, at, chosen.shape, problem.clusters(groups, order)),
         n_points=int(np.sum(table.weight > 0)),
         data=table.as_given(law),
         residuals=residuals,
