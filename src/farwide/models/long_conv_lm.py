@@ -124,11 +124,14 @@ def long_conv_lm(config: LongConvLMConfig) -> Model:
         tokens = jax.numpy.zeros((1, config.sequence_length), jax.numpy.int32)
         return module.init(key, tokens)["params"]
 
-    def apply(params, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length 256"]:
-        if tokens.shape[-1] != config.sequence_length:
+    def apply(
+        params, inputs: Int[Array, "batch length"], key: jax.Array | None = None
+    ) -> Float[Array, "batch length 256"]:
+        del key  # nothing here is random
+        if inputs.shape[-1] != config.sequence_length:
             raise ValueError(
-                f"tokens has length {tokens.shape[-1]}; this model takes {config.sequence_length}"
+                f"tokens has length {inputs.shape[-1]}; this model takes {config.sequence_length}"
             )
-        return module.apply({"params": params}, tokens)  # pyright: ignore[reportReturnType]
+        return module.apply({"params": params}, inputs)  # pyright: ignore[reportReturnType]
 
     return Model(init, apply)

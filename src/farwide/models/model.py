@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
 Params = Any  # a pytree of arrays
 
 
+class Apply(Protocol):
+    """`apply(params, inputs)` is deterministic; with `key` the random parts (dropout) are on."""
+
+    def __call__(
+        self, params: Params, inputs: jax.Array, key: jax.Array | None = None
+    ) -> jax.Array: ...
+
+
 class Model(NamedTuple):
-    """`init(key) -> params` and `apply(params, tokens) -> logits`; nothing else is relied on."""
+    """`init(key) -> params` and `apply(params, inputs) -> logits`; nothing else is relied on."""
 
     init: Callable[[jax.Array], Params]
-    apply: Callable[[Params, jax.Array], jax.Array]
+    apply: Apply
 
 
 class ParameterCount(NamedTuple):
