@@ -1,31 +1,86 @@
 """Models: Linen inside, two pure functions outside."""
 
+from farwide.models.butterfly import ButterflyConv, LearnedTransform
 from farwide.models.cost import training_flops_per_token
-from farwide.models.filters import SGConvFilter, SquashedFilter, sgconv_taps, squash
+from farwide.models.filters import (
+    S4D,
+    FilterConfig,
+    Hyena,
+    HyenaFilter,
+    S4DFilter,
+    SGConv,
+    SGConvFilter,
+    Squash,
+    SquashedFilter,
+    sgconv_taps,
+    squash,
+)
+from farwide.models.generator import Generator, generate
+from farwide.models.images import ImageConfig, image_model
 from farwide.models.long_conv_lm import LongConvLM, LongConvLMConfig, long_conv_lm
-from farwide.models.model import Model, ParameterCount, Params, count_parameters
+from farwide.models.mixers import (
+    MIXERS,
+    Attention,
+    Cnn,
+    Conv,
+    Gated,
+    MixerConfig,
+    TokenMlp,
+    mixer,
+)
+from farwide.models.model import Apply, Model, ParameterCount, Params, count_parameters
 from farwide.models.neighborhood_attention import (
     NeighborhoodAttention1D,
     NeighborhoodAttention2D,
     NeighborhoodAttention3D,
 )
+from farwide.models.online_conv import OnlineConv, start_online_conv, step_online_conv
 from farwide.models.rotary import axial_rotary
+from farwide.models.sequence import SequenceConfig, sequence_generator, sequence_model
 
 __all__ = [
+    "MIXERS",
+    "S4D",
+    "Apply",
+    "Attention",
+    "ButterflyConv",
+    "Cnn",
+    "Conv",
+    "FilterConfig",
+    "Gated",
+    "Generator",
+    "Hyena",
+    "HyenaFilter",
+    "ImageConfig",
+    "LearnedTransform",
     "LongConvLM",
     "LongConvLMConfig",
+    "MixerConfig",
     "Model",
     "NeighborhoodAttention1D",
     "NeighborhoodAttention2D",
     "NeighborhoodAttention3D",
+    "OnlineConv",
     "ParameterCount",
     "Params",
+    "S4DFilter",
+    "SGConv",
     "SGConvFilter",
+    "SequenceConfig",
+    "Squash",
     "SquashedFilter",
+    "TokenMlp",
     "axial_rotary",
     "count_parameters",
+    "generate",
+    "image_model",
     "long_conv_lm",
+    "mixer",
+    "sequence_generator",
+    "sequence_model",
     "sgconv_taps",
     "squash",
+    "start_online_conv",
+    "step_online_conv",
     "training_flops_per_token",
 ]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 def axial_rotary(
-    x: Float[Array, "batch *space heads head_dim"], *, base: float = 10000.0
+    x: Float[Array, "batch *space heads head_dim"],
+    *,
+    base: float = 10000.0,
+    start: int | Int[Array, ""] = 0,
 ) -> Float[Array, "batch *space heads head_dim"]:
     """Turn pairs of features by angles that are proportional to the coordinates.
 
@@ -24,6 +27,7 @@ def axial_rotary(
     Args:
       x: queries or keys (batch, *space, heads, head_dim), at least one space axis.
       base: of the wavelengths, which run from 2 pi to 2 pi base (coordinates); positive.
+      start: coordinate of the first position on every axis.
 
     Returns:
       The turned x, in its shape and dtype.
@@ -50,7 +54,9 @@ def axial_rotary(
     frequencies = jnp.asarray(base, dtype) ** (-jnp.arange(0, part, 2, dtype=dtype) / part)
     turned = []
     for axis, length in enumerate(space):
-        angles = jnp.arange(length, dtype=dtype)[:, None] * frequencies  # (length, part / 2)
+        angles = (start + jnp.arange(length, dtype=dtype))[
+            :, None
+        ] * frequencies  # (length, part / 2)
         angles = jnp.expand_dims(angles, range(1, rank - axis + 1))  # space after it, and heads
         features = x[..., axis * part : (axis + 1) * part].astype(dtype)
         first, second = jnp.split(features, 2, axis=-1)

@@ -1,19 +1,37 @@
-"""Parametrised long filters: Linen modules that return taps (channels, length).
+"""SGConv taps: few parameters a channel, multi-scale, decaying.
 
-- `SGConvFilter`: Li et al. (2022), "What Makes Convolutional Models Great on Long Sequence
-  Modeling?", section 3.2: few parameters a channel, multi-scale, decaying.
-- `SquashedFilter`: Fu et al. (2023), "Simple Hardware-Efficient Long Convolutions", section 3:
-  one parameter a tap, soft-thresholded.
+Li et al. (2022), "What Makes Convolutional Models Great on Long Sequence Modeling?", section 3.2.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from farwide.models.validate import at_least
+
+
+@dataclass(frozen=True)
+class SGConv:
+    """Settings of the SGConv filter.
+
+    Attributes:
+      scale_dim: parameters for each channel and scale, d of the paper (64 there).
+      decay: every scale weighs 1 / decay of the one before.
+    """
+
+    scale_dim: int = 16
+    decay: float = 2.0
+
+    def __post_init__(self) -> None:
+        at_least(1, scale_dim=self.scale_dim)
+        if not self.decay >= 1:
+            raise ValueError(f"decay is {self.decay}; accepted is at least 1")
 
 
 def sgconv_scales(length: int, scale_dim: int) -> int:
@@ -54,7 +72,8 @@ class SGConvFilter(nn.Module):
     decay: float = 2.0
 
     @nn.compact
-    def __call__(self) -> Float[Array, "channels length"]:
+    def __call__(self, deterministic: bool = True) -> Float[Array, "channels length"]:
+        del deterministic  # nothing here is random
         scales = sgconv_scales(self.length, self.scale_dim)
 
         def normalised(key: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
@@ -64,32 +83,3 @@ class SGConvFilter(nn.Module):
 
         weights = self.param("weights", normalised, (scales, self.channels, self.scale_dim))
         return sgconv_taps(weights, self.length, decay=self.decay)
-
-
-def squash(taps: Float[Array, "..."], threshold: float) -> Float[Array, "..."]:
-    """Soft threshold `sign(k) * relu(|k| - threshold)`: small taps become exactly zero."""
-    return jnp.sign(taps) * jax.nn.relu(jnp.abs(taps) - threshold)
-
-
-class SquashedFilter(nn.Module):
-    """LongConv taps: one parameter a tap, exponentially decaying at initialisation, squashed.
-
-    `k0[i, j] = scale * n * exp(-(j / L) * (H/2)^(i/H))` with n ~ N(0, 1), for channel i of H and
-    tap j of L (`double_exp`).
-    """
-
-    channels: int
-    length: int
-    threshold: float = 0.003
-    scale: float = 0.02
-
-    @nn.compact
-    def __call__(self) -> Float[Array, "channels length"]:
-        def double_exponential(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
-            channels, length = shape
-            rates = max(channels // 2, 1) ** (jnp.arange(channels) / channels)
-            decay = jnp.exp(-jnp.outer(rates, jnp.arange(length) / length))
-            return self.scale * jax.random.normal(key, shape) * decay
-
-        taps = self.param("taps", double_exponential, (self.channels, self.length))
-        return squash(taps, self.threshold)
