@@ -1,9 +1,12 @@
 """Data sources: deterministic, resumable by position, recorded by hash."""
 
+from farwide.data.batching import from_arrays, generated, shuffled
 from farwide.data.cifar import cifar10
+from farwide.data.copying import delayed_copy, selective_copy
 from farwide.data.corpus import Corpus, CorpusError, read_corpus, standard_library
 from farwide.data.images import LabelledImages, balanced, digits, fashion_mnist
 from farwide.data.locate import DataError, locate
+from farwide.data.recall import associative_recall, mqar
 from farwide.data.task import Batch, Task
 from farwide.data.windows import Windows, validation_windows
 
@@ -15,12 +18,19 @@ __all__ = [
     "LabelledImages",
     "Task",
     "Windows",
+    "associative_recall",
     "balanced",
     "cifar10",
+    "delayed_copy",
     "digits",
     "fashion_mnist",
+    "from_arrays",
+    "generated",
     "locate",
+    "mqar",
     "read_corpus",
+    "selective_copy",
+    "shuffled",
     "standard_library",
     "validation_windows",
 ]
