@@ -5,6 +5,7 @@ from farwide.data.cifar import cifar10
 from farwide.data.copying import delayed_copy, selective_copy
 from farwide.data.corpus import Corpus, CorpusError, read_corpus, standard_library
 from farwide.data.images import LabelledImages, balanced, digits, fashion_mnist
+from farwide.data.listops import list_ops
 from farwide.data.locate import DataError, locate
 from farwide.data.recall import associative_recall, mqar
 from farwide.data.task import Batch, Task
@@ -26,6 +27,7 @@ __all__ = [
     "fashion_mnist",
     "from_arrays",
     "generated",
+    "list_ops",
     "locate",
     "mqar",
     "read_corpus",
