@@ -7,7 +7,9 @@ from farwide.data.corpus import Corpus, CorpusError, read_corpus, standard_libra
 from farwide.data.images import LabelledImages, balanced, digits, fashion_mnist
 from farwide.data.listops import list_ops
 from farwide.data.locate import DataError, locate
+from farwide.data.paths import pathfinder
 from farwide.data.recall import associative_recall, mqar
+from farwide.data.snakes import Geometry
 from farwide.data.task import Batch, Task
 from farwide.data.windows import Windows, validation_windows
 
@@ -16,6 +18,7 @@ __all__ = [
     "Corpus",
     "CorpusError",
     "DataError",
+    "Geometry",
     "LabelledImages",
     "Task",
     "Windows",
@@ -30,6 +33,7 @@ __all__ = [
     "list_ops",
     "locate",
     "mqar",
+    "pathfinder",
     "read_corpus",
     "selective_copy",
     "shuffled",
