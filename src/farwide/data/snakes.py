@@ -117,8 +117,8 @@ class _Field:
         """Whether a dash from the pivot is free in any of the directions, and the first that is.
 
         Free is a dash that has its clearance, `before` being the number of the dash that it
-        follows, and from whose end a way on is free too for `ahead` dashes (at most the geometry's):
-        all straight on, or all turning left, or all turning right.
+        follows, and from whose end a way on is free too for `ahead` dashes, at most the
+        geometry's: all straight on, or all turning left, or all turning right.
         """
         g = self.geometry
         free = self._free(image, pivot[:, None], angles, before)
