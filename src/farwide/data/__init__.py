@@ -1,10 +1,18 @@
 """Data sources: deterministic, resumable by position, recorded by hash."""
 
+from farwide.data.batching import from_arrays, generated, shuffled
 from farwide.data.cifar import cifar10
+from farwide.data.copying import delayed_copy, selective_copy
 from farwide.data.corpus import Corpus, CorpusError, read_corpus, standard_library
+from farwide.data.image_tasks import image_sequence_task, image_task
 from farwide.data.images import LabelledImages, balanced, digits, fashion_mnist
+from farwide.data.listops import list_ops
 from farwide.data.locate import DataError, locate
+from farwide.data.paths import pathfinder
+from farwide.data.recall import associative_recall, mqar
+from farwide.data.snakes import Geometry
 from farwide.data.task import Batch, Task
+from farwide.data.text import byte_text
 from farwide.data.windows import Windows, validation_windows
 
 __all__ = [
@@ -12,15 +20,28 @@ __all__ = [
     "Corpus",
     "CorpusError",
     "DataError",
+    "Geometry",
     "LabelledImages",
     "Task",
     "Windows",
+    "associative_recall",
     "balanced",
+    "byte_text",
     "cifar10",
+    "delayed_copy",
     "digits",
     "fashion_mnist",
+    "from_arrays",
+    "generated",
+    "image_sequence_task",
+    "image_task",
+    "list_ops",
     "locate",
+    "mqar",
+    "pathfinder",
     "read_corpus",
+    "selective_copy",
+    "shuffled",
     "standard_library",
     "validation_windows",
 ]
