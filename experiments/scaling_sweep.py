@@ -45,7 +45,7 @@ from farwide.models import (
 from farwide.report import build
 from farwide.runlog import LogError, environment_record, lock_directory, read_runs, write_json
 from farwide.runlog.files import claim
-from farwide.training import OptimizerConfig, RunConfig
+from farwide.training import LanguageModelRun, OptimizerConfig
 from farwide.training.sweep import run_sweep
 
 
@@ -116,11 +116,13 @@ class Arguments:
     """Least time between two checkpoints of a run."""
 
 
-def sweep_configs(preset: Preset, sha256: str, seed: int) -> tuple[list[RunConfig], RunConfig]:
+def sweep_configs(
+    preset: Preset, sha256: str, seed: int
+) -> tuple[list[LanguageModelRun], LanguageModelRun]:
     """The runs that are fitted (grid, then seed replicates) and the held-out run."""
 
-    def config(width: int, depth: int, tokens: int) -> RunConfig:
-        return RunConfig(
+    def config(width: int, depth: int, tokens: int) -> LanguageModelRun:
+        return LanguageModelRun(
             model=LongConvLMConfig(width, depth, sequence_length=preset.sequence_length),
             optimizer=OptimizerConfig(),
             tokens=tokens,
@@ -138,7 +140,7 @@ def sweep_configs(preset: Preset, sha256: str, seed: int) -> tuple[list[RunConfi
 
 
 def _predict(
-    folder: Path, held_out: RunConfig, bootstrap: int, seed: int
+    folder: Path, held_out: LanguageModelRun, bootstrap: int, seed: int
 ) -> tuple[Any, Prediction]:
     """Fit the finished runs; keep an earlier prediction where the held-out run has begun."""
     runs_fit = fit_runs(read_runs(folder / "train"), bootstrap=bootstrap, seed=seed)
@@ -169,7 +171,7 @@ def run(arguments: Arguments, console: Console) -> Path:
         _record(folder, arguments, fitted, held_out, corpus)
         environment = environment_record()
 
-        def train(configs: list[RunConfig]) -> list[dict[str, Any]]:
+        def train(configs: list[LanguageModelRun]) -> list[dict[str, Any]]:
             return run_sweep(
                 configs,
                 corpus,
@@ -195,7 +197,7 @@ def _status(console: Console, text: str) -> AbstractContextManager[object]:
     return console.status(text) if console.is_terminal else nullcontext()
 
 
-def _check_budgets(corpus: Corpus, configs: list[RunConfig]) -> None:
+def _check_budgets(corpus: Corpus, configs: list[LanguageModelRun]) -> None:
     """Refuse a corpus that is too small for the largest run now, not hours from now."""
     largest = max(configs, key=lambda config: config.tokens)
     available = corpus.manifest["train_bytes"]
@@ -210,8 +212,8 @@ def _check_budgets(corpus: Corpus, configs: list[RunConfig]) -> None:
 def _record(
     folder: Path,
     arguments: Arguments,
-    fitted: list[RunConfig],
-    held_out: RunConfig,
+    fitted: list[LanguageModelRun],
+    held_out: LanguageModelRun,
     corpus: Corpus,
 ) -> None:
     """Write sweep.json and corpus.json, or check that the sweep there is this one."""

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from farwide.runlog import LogError, Record
+from farwide.runlog.record import REQUIRED
 from tests.runlog.folders import records
 
 GOOD = records("r", 4000, 130_000, 2.0)[0]
@@ -20,8 +21,18 @@ def test_a_record_survives_its_line():
 
 def test_the_line_has_exactly_the_fields_of_the_schema():
     obj = json.loads(GOOD.to_json())
-    assert list(obj) == ["schema", *Record._fields]
+    assert list(obj) == ["schema", *REQUIRED]
     assert obj["schema"] == 1
+
+
+def test_metrics_are_optional_and_survive():
+    measured = GOOD._replace(metrics={"accuracy": 0.5, "noise_scale": math.nan})
+    assert json.loads(measured.to_json())["metrics"] == {"accuracy": 0.5, "noise_scale": None}
+    back = Record.parse(measured.to_json()).metrics
+    assert back is not None
+    assert back["accuracy"] == 0.5
+    assert math.isnan(back["noise_scale"])
+    assert Record.parse(GOOD.to_json()).metrics is None
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -47,6 +58,9 @@ BAD = {
     "name is a list": ({"run": ["r"]}, 'run is ["r"]'),
     "unknown field": ({"gpu": 1}, "unknown field gpu"),
     "other schema": ({"schema": 2}, "schema is 2; this version reads 1"),
+    "metrics is a list": ({"metrics": [1]}, "metrics is [1]; expected an object of numbers"),
+    "metric is a text": ({"metrics": {"a": "b"}}, 'in metrics, a is "b"; expected a number'),
+    "metric without name": ({"metrics": {"": 1}}, 'in metrics, a name is ""'),
     "null tokens": ({"tokens": None}, "tokens is null"),
 }
 
@@ -54,7 +68,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_field_is_named_with_file_and_line(case):
     change, reason = BAD[case]
-    line = json.dumps({"schema": 1, **GOOD._asdict(), **change})
+    line = json.dumps({**json.loads(GOOD.to_json()), **change})
     with pytest.raises(LogError) as caught:
         Record.parse(line, "some/metrics.jsonl", 7)
     assert str(caught.value).startswith("some/metrics.jsonl:7: ")
@@ -69,7 +83,7 @@ def test_a_line_that_is_no_record_is_a_log_error(line):
         Record.parse(line, "m.jsonl", 3)
 
 
-@pytest.mark.parametrize("name", Record._fields)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_field_is_named(name):
     obj = {"schema": 1, **GOOD._asdict()}
     del obj[name]

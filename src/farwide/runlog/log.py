@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from farwide.runlog.files import read_bytes, sync_directory, write_atomically
+from farwide.runlog.files import naming, read_bytes, sync_directory, write_atomically
 from farwide.runlog.reading import METRICS, parse_records
 from farwide.runlog.record import Record
 
@@ -63,22 +63,27 @@ class RunLog:
         elif record.step <= self._last_step:
             raise ValueError(f"record.step is {record.step}; expected more than {self._last_step}")
         line = memoryview((record.to_json() + "\n").encode())
-        while line:
-            line = line[os.write(self._descriptor, line) :]
+        with naming(self.path):
+            while line:
+                line = line[os.write(self._descriptor, line) :]
         self._last_step = record.step
         self._fresh = False
 
     def sync(self) -> None:
         """Wait until the log is on the disk: call it before a checkpoint is declared complete."""
         if self._descriptor is not None:
-            os.fsync(self._descriptor)
+            with naming(self.path):
+                os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Sync and close. Closing twice does nothing."""
         if self._descriptor is not None:
-            os.fsync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = None
+            descriptor, self._descriptor = self._descriptor, None
+            try:
+                with naming(self.path):
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def __enter__(self) -> RunLog:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +15,12 @@ SCHEMA = 1
 
 
 class Record(NamedTuple):
-    """The state of a run after `step` updates. Losses are in nats per byte.
+    """The state of a run after `step` updates. Losses are in nats per target, such as a byte.
 
     A loss that is not finite (the run diverged) is written as null: `train_loss` reads back as
-    nan, `validation_loss` as None, which is also its value where nothing was evaluated.
+    nan, `validation_loss` as None, which is also its value where nothing was evaluated. A metric
+    that is not finite is written as null, too, and reads back as nan. A line without metrics has no
+    such field, as those of earlier versions have not.
     """
 
     run: str
@@ -30,10 +33,14 @@ class Record(NamedTuple):
     validation_loss: float | None
     wall_seconds: float  # training time so far, summed over restarts
     learning_rate: float  # of the last update
+    metrics: Mapping[str, float] | None = None  # anything else that was measured, by name
 
     def to_json(self) -> str:
         """The record as one line of JSON, without its line end."""
-        return to_json({"schema": SCHEMA, **self._asdict()})
+        fields = {"schema": SCHEMA, **self._asdict()}
+        if not self.metrics:
+            del fields["metrics"]
+        return to_json(fields)
 
     @classmethod
     def parse(cls, text: str, path: str | Path = "metrics.jsonl", line: int = 1) -> Record:
@@ -48,7 +55,7 @@ class Record(NamedTuple):
             raise refuse(f"expected a JSON object, found {json_type(obj)}")
         if obj.get("schema") != SCHEMA or isinstance(obj.get("schema"), bool):
             raise refuse(f"schema is {shown(obj.get('schema'))}; this version reads {SCHEMA}")
-        if missing := [name for name in cls._fields if name not in obj]:
+        if missing := [name for name in REQUIRED if name not in obj]:
             raise refuse(f"missing {', '.join(missing)}")
         if unknown := sorted(set(obj) - {"schema", *cls._fields}):
             raise refuse(f"unknown field {', '.join(unknown)}")
@@ -66,9 +73,29 @@ class Record(NamedTuple):
                 else _number(obj, "validation_loss"),
                 wall_seconds=_amount(obj, "wall_seconds"),
                 learning_rate=_amount(obj, "learning_rate"),
+                metrics=_metrics(obj),
             )
         except ValueError as error:
             raise refuse(str(error)) from None
+
+
+REQUIRED = tuple(name for name in Record._fields if name not in Record._field_defaults)
+"""The fields that every line has."""
+
+
+def _metrics(obj: dict[str, Any]) -> dict[str, float] | None:
+    found = obj.get("metrics")
+    if "metrics" not in obj:
+        return None
+    if not isinstance(found, dict):
+        raise ValueError(f"metrics is {shown(found)}; expected an object of numbers")
+    try:
+        return {
+            _text({"a name": name}, "a name"): math.nan if number is None else _number(found, name)
+            for name, number in found.items()
+        }
+    except ValueError as error:
+        raise ValueError(f"in metrics, {error}") from None
 
 
 def _text(obj: dict[str, Any], name: str) -> str:

@@ -10,19 +10,21 @@ import numpy as np
 
 from farwide.runlog import Record
 from farwide.runlog.reading import parse_records, warn_torn
+from farwide.runlog.record import REQUIRED
 from farwide.tables.runs import Parameters
 from farwide.tables.table import Table
 
 _FIELDS = frozenset(("schema", *Record._fields))
+_REQUIRED = frozenset(("schema", *REQUIRED))
 
 
 def is_our_log(text: str) -> bool:
-    """Whether the first line has exactly the fields of a `Record`."""
+    """Whether the first line has the fields of a `Record` and no other."""
     try:
         first = json.loads(text.split("\n", 1)[0])
     except (ValueError, RecursionError):
         return False
-    return isinstance(first, dict) and first.keys() == _FIELDS
+    return isinstance(first, dict) and _REQUIRED <= first.keys() <= _FIELDS
 
 
 def records_table(raw: bytes, path: Path, parameters: Parameters) -> Table:

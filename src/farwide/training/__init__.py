@@ -1,39 +1,69 @@
-"""Training: a stated transfer rule, one pure step, a loop that survives a kill."""
+"""Training: one pure step for every model and task, and a loop that survives a kill."""
 
+from farwide.training.adamw import AdamW
 from farwide.training.checkpoint import Checkpoints, Restored
-from farwide.training.loop import Trainer, is_finished, make_trainer, train
+from farwide.training.interruption import stop_on_signals
+from farwide.training.language_model import (
+    LanguageModelRun,
+    byte_windows,
+    language_model_trainer,
+)
+from farwide.training.loop import is_finished, train
+from farwide.training.objective import Objective, Sums, cross_entropy
 from farwide.training.optimizer import (
     OptimizerConfig,
     learning_rates,
     make_optimizer,
     peak_learning_rate,
 )
-from farwide.training.run import Role, RunConfig, log_steps
-from farwide.training.step import (
-    TrainState,
-    make_evaluate,
-    make_init,
-    make_train_step,
-    next_byte_loss,
+from farwide.training.precision import FLOAT32, MIXED_BFLOAT16, Precision, with_precision
+from farwide.training.remat import with_remat
+from farwide.training.run import (
+    Description,
+    Role,
+    RunConfig,
+    describe,
+    log_steps,
+    tokens_per_example,
 )
+from farwide.training.schedule import Schedule
+from farwide.training.state import Totals, TrainState
+from farwide.training.step import StepOptions
+from farwide.training.trainer import Evaluation, Trainer, make_trainer
 
 __all__ = [
+    "FLOAT32",
+    "MIXED_BFLOAT16",
+    "AdamW",
     "Checkpoints",
+    "Description",
+    "Evaluation",
+    "LanguageModelRun",
+    "Objective",
     "OptimizerConfig",
+    "Precision",
     "Restored",
     "Role",
     "RunConfig",
+    "Schedule",
+    "StepOptions",
+    "Sums",
+    "Totals",
     "TrainState",
     "Trainer",
+    "byte_windows",
+    "cross_entropy",
+    "describe",
     "is_finished",
+    "language_model_trainer",
     "learning_rates",
     "log_steps",
-    "make_evaluate",
-    "make_init",
     "make_optimizer",
-    "make_train_step",
     "make_trainer",
-    "next_byte_loss",
     "peak_learning_rate",
+    "stop_on_signals",
+    "tokens_per_example",
     "train",
+    "with_precision",
+    "with_remat",
 ]

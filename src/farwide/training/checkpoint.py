@@ -76,9 +76,13 @@ class Checkpoints:
             reason = str(error).splitlines()[0]
             raise OSError(f"checkpoint {self._directory / str(step)}: {reason}") from error
 
+    def newest(self) -> int | None:
+        """The step of the newest complete checkpoint, or None where none exists."""
+        return self._manager.latest_step()
+
     def restore(self, like: Any) -> Restored | None:
         """The newest complete checkpoint in the structure of `like`, or None where none exists."""
-        step = self._manager.latest_step()
+        step = self.newest()
         if step is None:
             return None
         found = self._manager.restore(

@@ -19,6 +19,8 @@ import jax
 import numpy as np
 import optax
 
+from farwide.training.schedule import Schedule
+
 HIDDEN_MATRICES = frozenset({"in_proj", "out_proj", "up", "down"})
 FILTERS = frozenset({"filter"})
 
@@ -101,17 +103,5 @@ def learning_rates(config: OptimizerConfig, steps: int, tokens: int) -> np.ndarr
     Raises:
         ValueError: `steps` is smaller than 1.
     """
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; accepted is at least 1")
     peak = peak_learning_rate(config, tokens)
-    warmup = min(max(1, round(config.warmup_fraction * steps)), steps - 1)
-    if warmup < 1:
-        return np.full(1, peak, np.float32)
-    schedule = optax.schedules.warmup_cosine_decay_schedule(
-        init_value=peak / warmup,
-        peak_value=peak,
-        warmup_steps=warmup,
-        decay_steps=steps,
-        end_value=config.final_fraction * peak,
-    )
-    return np.asarray(jax.vmap(schedule)(np.arange(steps)), np.float32)
+    return Schedule(peak, config.warmup_fraction, config.final_fraction).rates(steps)

@@ -2,72 +2,135 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from farwide.models import LongConvLMConfig
-from farwide.training.optimizer import OptimizerConfig
+from farwide.data.task import Task
 
 Role = Literal["fit", "seed", "held_out"]
 
 
+class Description(Protocol):
+    """What the loop asks of a run; `RunConfig` is the general one."""
+
+    @property
+    def name(self) -> str:
+        """The run's name, and the `run` of every line of its log."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Updates in all."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Examples of an update, over all devices and processes."""
+        ...
+
+    @property
+    def entropy(self) -> int | tuple[int, ...]:
+        """Seeds the initial parameters and all that is random in a step."""
+        ...
+
+    @property
+    def log_lines(self) -> int:
+        """About so many lines in the log."""
+        ...
+
+    @property
+    def evaluations(self) -> int:
+        """About so many of them with a validation loss."""
+        ...
+
+    @property
+    def tokens_per_step(self) -> int:
+        """What an update adds to the tokens of the log."""
+        ...
+
+    @property
+    def flops_per_step(self) -> float | None:
+        """FLOPs of an update; None: 6 N a token, N without the embedding."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of config.json, plain values, with schema, run, role and seed."""
+        ...
+
+
 @dataclass(frozen=True)
 class RunConfig:
-    """One run. `tokens` is the budget; a token is a byte."""
+    """One run of any model on any task.
 
-    model: LongConvLMConfig
-    optimizer: OptimizerConfig
-    tokens: int
+    Attributes:
+      name: of the run, and of its folder in a sweep.
+      model: what makes the model, as plain values.
+      task: what makes the data, as plain values; `describe(task)`.
+      optimizer: what makes the optimiser and the learning rates, as plain values.
+      steps: updates.
+      batch_size: examples of an update, over all devices and processes.
+      seed: of the initial parameters and of dropout. The order of the data is the task's own.
+      role: "fit", "seed" or "held_out", for fits of scaling laws.
+      log_lines, evaluations: about so many lines, and so many of them with a validation loss.
+      tokens_per_example: what an example adds to the log's tokens: its length where inputs are
+        tokens, else 1.
+      flops_per_step: None: 6 N a token, N without the embedding.
+      step: `StepOptions.arithmetic()`, or {} for the defaults.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    task: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    steps: int
     batch_size: int
     seed: int = 0
     role: Role = "fit"
-    data_sha256: str = ""
-    validation_windows: int = 256
-    log_lines: int = 32  # about so many lines a run
-    evaluations: int = 8  # about so many of them with a validation loss
+    log_lines: int = 32
+    evaluations: int = 8
+    tokens_per_example: int = 1
+    flops_per_step: float | None = None
+    step: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.tokens < self.tokens_per_step:
-            raise ValueError(
-                f"tokens is {self.tokens}; accepted is at least one step, {self.tokens_per_step}"
-            )
-        for name in ("batch_size", "validation_windows", "log_lines", "evaluations"):
+        if not self.name or "/" in self.name:
+            raise ValueError(f"name is {self.name!r}; accepted: a text without a slash")
+        for name in ("steps", "batch_size", "log_lines", "evaluations", "tokens_per_example"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is at least 1")
 
     @property
-    def name(self) -> str:
-        """For example `w032d2-t0262k-s0`: width, depth, thousands of tokens, seed."""
-        return (
-            f"w{self.model.width:03d}d{self.model.depth}-t{round(self.tokens / 1000):05d}k"
-            f"-s{self.seed}"
-        )
+    def entropy(self) -> int:
+        """The seed."""
+        return self.seed
 
     @property
     def tokens_per_step(self) -> int:
-        return self.batch_size * self.model.sequence_length
-
-    @property
-    def steps(self) -> int:
-        """Whole steps that fit the budget."""
-        return self.tokens // self.tokens_per_step
-
-    @property
-    def entropy(self) -> tuple[int, ...]:
-        """Seeds the initial parameters and the data order; no two runs of a family share it."""
-        return (self.seed, self.model.width, self.model.depth, self.tokens)
+        """batch_size * tokens_per_example."""
+        return self.batch_size * self.tokens_per_example
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": 1, "run": self.name, "sequence_length": self.model.sequence_length} | (
-            asdict(self)
-        )
+        """The content of config.json."""
+        return {"schema": 1, "run": self.name} | {
+            key: value for key, value in vars(self).items() if key != "name"
+        }
 
 
-def log_steps(config: RunConfig) -> list[tuple[int, bool]]:
+def describe(task: Task) -> dict[str, Any]:
+    """A task as plain values, for `RunConfig.task`."""
+    return {"name": task.name, **task.facts}
+
+
+def tokens_per_example(task: Task) -> int:
+    """Positions of an example of tokens; 1 where inputs are real numbers."""
+    return 1 if task.vocabulary is None else task.input_shape[0]
+
+
+def log_steps(config: Description) -> list[tuple[int, bool]]:
     """The steps after which a line is written, and whether it holds a validation loss.
 
-    Evenly spaced, with the same step count between lines (which a mean training loss needs), and
-    the last step always, evaluated.
+    Evenly spaced, and the last step always, evaluated.
     """
     every = max(1, config.steps // config.log_lines)
     evaluate_every = max(1, config.log_lines // config.evaluations)

@@ -1,4 +1,4 @@
-"""Train a list of runs below one folder, one after the other; finished ones are skipped."""
+"""Train language models below one folder, one after the other; finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Any
 from rich.console import Console
 
 from farwide.data import Corpus
-from farwide.models import long_conv_lm, training_flops_per_token
+from farwide.models import training_flops_per_token
 from farwide.progress import sweep_progress
-from farwide.training.loop import Trainer, is_finished, make_trainer, train
-from farwide.training.run import RunConfig
+from farwide.training.language_model import (
+    LanguageModelRun,
+    byte_windows,
+    language_model_trainer,
+)
+from farwide.training.loop import is_finished, train
+from farwide.training.trainer import Trainer
 
 
 def run_sweep(
-    configs: Sequence[RunConfig],
+    configs: Sequence[LanguageModelRun],
     corpus: Corpus,
     directory: str | Path,
     *,
@@ -44,7 +49,7 @@ def run_sweep(
         for config in sorted(configs, key=lambda c: (c.model.width, c.model.depth, c.tokens)):
             size = (config.model, config.optimizer)
             if size not in trainers:  # the last size's compiled functions are let go
-                trainers = {size: make_trainer(long_conv_lm(config.model), config)}
+                trainers = {size: language_model_trainer(config)}
             unfinished = config in to_do
             if unfinished:
                 progress.start_run(
@@ -52,12 +57,15 @@ def run_sweep(
                 )
             summaries[config.name] = train(
                 config,
-                corpus,
+                byte_windows(config, corpus),
                 trainers[size],
                 folder / config.name,
+                rates=config.rates,
                 environment=environment,
                 checkpoint_seconds=checkpoint_seconds,
-                on_progress=progress.tokens_done,
+                on_progress=lambda steps, each=config.tokens_per_step: progress.tokens_done(
+                    steps * each
+                ),
             )
             if unfinished:
                 progress.end_run(config.tokens)
