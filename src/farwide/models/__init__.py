@@ -28,7 +28,14 @@ from farwide.models.mixers import (
     TokenMlp,
     mixer,
 )
-from farwide.models.model import Apply, Model, ParameterCount, Params, count_parameters
+from farwide.models.model import (
+    Apply,
+    Model,
+    ParameterCount,
+    Params,
+    count_parameters,
+    dense_kernels,
+)
 from farwide.models.neighborhood_attention import (
     NeighborhoodAttention1D,
     NeighborhoodAttention2D,
@@ -72,6 +79,7 @@ __all__ = [
     "TokenMlp",
     "axial_rotary",
     "count_parameters",
+    "dense_kernels",
     "generate",
     "image_model",
     "long_conv_lm",

@@ -43,3 +43,14 @@ def count_parameters(params: Params, *, embedding: str = "embedding") -> Paramet
         if any(getattr(entry, "key", None) == embedding for entry in path):
             table += leaf.size
     return ParameterCount(total, total - table)
+
+
+def dense_kernels(params: Params) -> Params:
+    """The tree of `params` with True at the kernels of dense layers and convolutions.
+
+    They are what weight decay is for: taps, poles, time steps, gains and offsets have meanings of
+    their own, which decay would pull to zero.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: getattr(path[-1], "key", None) == "kernel", params
+    )

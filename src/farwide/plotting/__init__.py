@@ -12,12 +12,14 @@ from farwide.plotting.nu_sweep import Panel, Series, nu_sweep
 from farwide.plotting.reliability import reliability_diagrams
 from farwide.plotting.residuals import residuals, trends
 from farwide.plotting.style import NARROW, WIDE, save_png, title_of, to_png, to_svg
+from farwide.plotting.task_accuracy import Accuracy, task_accuracy
 from farwide.plotting.theory_curves import Measured, Predicted, TheoryPanel, theory_curves
 from farwide.plotting.tokens_per_parameter import tokens_per_parameter
 
 __all__ = [
     "NARROW",
     "WIDE",
+    "Accuracy",
     "Curve",
     "HeldOut",
     "LearningCurve",
@@ -40,6 +42,7 @@ __all__ = [
     "reliability_diagrams",
     "residuals",
     "save_png",
+    "task_accuracy",
     "theory_curves",
     "title_of",
     "to_png",

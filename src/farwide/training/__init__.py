@@ -1,6 +1,7 @@
 """Training: one pure step for every model and task, and a loop that survives a kill."""
 
 from farwide.training.adamw import AdamW
+from farwide.training.cell import Recipe, train_cell
 from farwide.training.checkpoint import Checkpoints, Restored
 from farwide.training.interruption import stop_on_signals
 from farwide.training.language_model import (
@@ -42,6 +43,7 @@ __all__ = [
     "Objective",
     "OptimizerConfig",
     "Precision",
+    "Recipe",
     "Restored",
     "Role",
     "RunConfig",
@@ -64,6 +66,7 @@ __all__ = [
     "stop_on_signals",
     "tokens_per_example",
     "train",
+    "train_cell",
     "with_precision",
     "with_remat",
 ]

@@ -1,0 +1,299 @@
+"""Which mixer learns which long-range task, and at what price?
+
+Question: every mixer of farwide.models on multi-query associative recall (MQAR), associative recall
+with one query, delayed copy, ListOps, Pathfinder-32 and sequential Fashion-MNIST: parameters, test
+accuracy, seconds.
+
+Command: `python -m experiments.long_range --preset demo`
+Time: preset demo about 3 minutes on 2 CPU cores, smoke under 1, recall up to 15 minutes for each of
+its cells; cpu and gpu not measured.
+Expected result: runs/long_range-demo with a table (results.json) and accuracy.png. In the demo
+attention and the gated convolutions recall; what has no gate (S4D, LongConv) hardly does.
+
+What is finished is skipped by a second call; a run that was killed continues to the same bits.
+`--tasks` and `--mixers` choose a part of a preset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from farwide import data
+from farwide.data import DataError, Task
+from farwide.endings import plain_endings
+from farwide.models import SequenceConfig, mixer, sequence_model
+from farwide.models.mixers.make import NOT_CAUSAL
+from farwide.plotting import Accuracy, save_png, task_accuracy
+from farwide.progress import counting_progress
+from farwide.runlog import LogError, environment_record, lock_directory, write_json
+from farwide.runlog.files import claim
+from farwide.training import Recipe, train_cell
+
+MIXERS = (
+    "long_conv", "sgconv", "s4d", "butterfly", "gated_long_conv", "h3", "hyena", "neighborhood",
+    "attention", "cnn", "mlp",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One task, the models' size on it, and how they are trained.
+
+    Attributes:
+      task: key of TASKS; options: its arguments.
+      mixers: of MIXERS.
+      width, depth, mlp_ratio: of every model.
+      recipe: of every model.
+    """
+
+    task: str
+    options: dict[str, Any]
+    recipe: Recipe
+    mixers: tuple[str, ...] = MIXERS
+    width: int = 64
+    depth: int = 2
+    mlp_ratio: int = 2
+
+
+def _sequential_fashion(**options: Any) -> Task:
+    return data.image_sequence_task(data.fashion_mnist(), **options)
+
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "MQAR": data.mqar,
+    "associative recall": data.associative_recall,
+    "delayed copy": data.delayed_copy,
+    "ListOps": data.list_ops,
+    "Pathfinder": lambda **options: data.pathfinder(sequence=True, **options),
+    "sequential Fashion-MNIST": _sequential_fashion,
+}
+MQAR_DEMO = {"length": 32, "pairs": 2, "vocabulary": 32}
+MQAR_RECALL = {"length": 64, "pairs": 4, "vocabulary": 128}
+RECALL = ("gated_long_conv", "h3", "hyena")
+PRESETS: dict[str, tuple[Setting, ...]] = {
+    "smoke": (
+        Setting("MQAR", MQAR_DEMO, Recipe(20, 16), ("s4d", "attention", "mlp"), 16, 1),
+        Setting("delayed copy", {"length": 24, "tokens": 4}, Recipe(20, 16), ("s4d",), 16, 1),
+    ),
+    "demo": (
+        Setting(
+            "MQAR",
+            MQAR_DEMO,
+            Recipe(600, 64, 1e-2),
+            ("s4d", "long_conv", "gated_long_conv", "h3", "hyena", "attention"),
+            32,
+        ),
+    ),
+    "recall": (
+        Setting("MQAR", MQAR_RECALL, Recipe(8000, 64, 3e-3), RECALL, 64),
+        Setting("associative recall", {"length": 64, "vocabulary": 20}, Recipe(4000), RECALL, 64),
+        Setting("delayed copy", {"length": 128}, Recipe(4000, 32, 3e-3), ("s4d",), 64),
+        Setting("sequential Fashion-MNIST", {"shrink": 2}, Recipe(4000, 32, 3e-3), ("s4d",), 64),
+    ),
+    "cpu": (
+        Setting("MQAR", MQAR_RECALL, Recipe(8000, 64, 3e-3)),
+        Setting("ListOps", {"length": 128}, Recipe(8000, 32, 2e-3)),
+        Setting("Pathfinder", {"size": 32}, Recipe(8000, 32, 1e-3)),
+        Setting("sequential Fashion-MNIST", {}, Recipe(8000, 32, 2e-3)),
+    ),
+    "gpu": (
+        Setting(
+            "MQAR",
+            {"length": 256, "pairs": 16, "vocabulary": 8192},
+            Recipe(50_000, 64, 1e-3),
+            width=128,
+        ),
+        Setting("ListOps", {"length": 2000}, Recipe(50_000, 32, 1e-3), width=128, depth=6),
+        Setting("Pathfinder", {"size": 32}, Recipe(200_000, 64, 1e-3), width=192, depth=6),
+        Setting("sequential Fashion-MNIST", {}, Recipe(50_000, 64, 1e-3), width=128, depth=4),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train every mixer on tasks that need long memories."""
+
+    preset: Literal["smoke", "demo", "recall", "cpu", "gpu"] = "demo"
+    name: str | None = None
+    """Folder below --out; long_range-PRESET where not given."""
+    out: Path = Path("runs")
+    """Folder that holds the runs."""
+    seed: int = 0
+    """Of the initial parameters and of the data."""
+    tasks: tuple[str, ...] = field(default_factory=tuple)
+    """Only these tasks of the preset."""
+    mixers: tuple[str, ...] = field(default_factory=tuple)
+    """Only these mixers of the preset."""
+
+
+def model_config(setting: Setting, name: str, task: Task) -> SequenceConfig:
+    """The model of a cell. Where the target is one for a sequence and nothing forbids it, both
+    directions are seen and the mean is read, but for ListOps, whose end is where the answer is.
+    """
+    causal = name not in NOT_CAUSAL and (task.per_position or setting.task == "ListOps")
+    readout = "positions" if task.per_position else ("last" if causal else "mean")
+    return SequenceConfig(
+        mixer=mixer(name),
+        width=setting.width,
+        depth=setting.depth,
+        length=task.input_shape[0],
+        outputs=task.outputs,
+        vocabulary=task.vocabulary,
+        features=None if task.vocabulary else task.input_shape[1],
+        readout=readout,
+        causal=causal,
+        mlp_ratio=setting.mlp_ratio,
+    )
+
+
+def chosen(arguments: Arguments) -> list[tuple[Setting, str]]:
+    """The cells of a call.
+
+    Raises:
+      DataError: a task or mixer is not in the preset.
+    """
+    settings = PRESETS[arguments.preset]
+    for kind, asked, known in (
+        ("tasks", arguments.tasks, [s.task for s in settings]),
+        ("mixers", arguments.mixers, [m for s in settings for m in s.mixers]),
+    ):
+        for name in asked:
+            if name not in known:
+                listed = ", ".join(dict.fromkeys(known))
+                raise DataError(f"{kind} has {name!r}; preset {arguments.preset} has {listed}")
+    return [
+        (setting, name)
+        for setting in settings
+        if not arguments.tasks or setting.task in arguments.tasks
+        for name in setting.mixers
+        if not arguments.mixers or name in arguments.mixers
+    ]
+
+
+def run(arguments: Arguments, console: Console) -> Path:
+    """The whole job; returns its folder."""
+    folder = arguments.out / (arguments.name or f"long_range-{arguments.preset}")
+    cells = chosen(arguments)
+    environment = environment_record()
+    with lock_directory(folder):
+        description = {
+            "schema": 1,
+            "question": (__doc__ or "").splitlines()[0],
+            "preset": arguments.preset,
+            "seed": arguments.seed,
+            "settings": [asdict(setting) for setting in PRESETS[arguments.preset]],
+        }
+        claim(folder / "job.json", description, "another job", "give this one another --name")
+        found = []
+        for setting, name in cells:
+            found.append(_cell(setting, name, arguments.seed, folder, environment, console))
+            write_json(
+                folder / "results.json",
+                description | {"environment": environment, "cells": found},
+            )
+        draw(folder, found)
+    console.print(table(found))
+    console.print(f"folder: {folder}", soft_wrap=True)
+    return folder
+
+
+def _cell(
+    setting: Setting,
+    name: str,
+    seed: int,
+    folder: Path,
+    environment: dict[str, Any],
+    console: Console,
+) -> dict[str, Any]:
+    """Train one mixer on one task; its results as plain values."""
+    task = TASKS[setting.task](**setting.options, seed=seed)
+    config = model_config(setting, name, task)
+    run_name = f"{setting.task}-{name}".replace(" ", "_")
+    steps = setting.recipe.steps
+    with counting_progress(console, f"{setting.task}, {name}", "step") as moved:
+        summary = train_cell(
+            run_name,
+            sequence_model(config),
+            asdict(config),
+            task,
+            setting.recipe,
+            folder / run_name,
+            seed=seed,
+            environment=environment,
+            on_progress=lambda done: moved(done, steps),
+        )
+    accuracy = (summary.get("metrics") or {}).get("accuracy")
+    count = float(task.test.weights.sum())
+    return {
+        "task": setting.task,
+        "mixer": name,
+        "status": summary["status"],
+        "parameters": summary["params_total"],
+        "accuracy": accuracy,
+        "accuracy_error": None if accuracy is None else (accuracy * (1 - accuracy) / count) ** 0.5,
+        "chance": constant_guess(task),
+        "loss": summary["validation_loss"],
+        "steps": summary["step"],
+        "seconds": summary["wall_seconds"],
+    }
+
+
+def constant_guess(task: Task) -> float:
+    """Accuracy on the test targets of always saying the commonest."""
+    counts = np.bincount(task.test.targets.ravel(), weights=task.test.weights.ravel())
+    return float(counts.max() / counts.sum())
+
+
+def draw(folder: Path, found: list[dict[str, Any]]) -> None:
+    """One panel a task; runs that diverged have no point."""
+    panels: dict[str, tuple[float, list[Accuracy]]] = {}
+    for cell in found:
+        if cell["accuracy"] is not None:
+            note = f"{cell['seconds']:.0f} s"
+            point = Accuracy(cell["mixer"], cell["accuracy"], cell["accuracy_error"], note)
+            panels.setdefault(cell["task"], (cell["chance"], []))[1].append(point)
+    if panels:
+        title = "Test accuracy after training (seconds beside it); bars are 95% of the test set's"
+        save_png(task_accuracy(panels, title), folder / "accuracy.png")
+
+
+def table(found: list[dict[str, Any]]) -> Table:
+    """One line a cell."""
+    shown = Table(title="Test accuracy in percent, loss in nats", box=None, pad_edge=False)
+    for column in ("task", "mixer"):
+        shown.add_column(column)
+    for column in ("parameters", "accuracy", "loss", "steps", "s"):
+        shown.add_column(column, justify="right")
+    for cell in found:
+        good = cell["accuracy"] is not None
+        shown.add_row(
+            cell["task"],
+            cell["mixer"],
+            f"{cell['parameters']:,}",
+            f"{100 * cell['accuracy']:.1f} ± {100 * cell['accuracy_error']:.1f}"
+            if good
+            else cell["status"],
+            f"{cell['loss']:.3f}" if good else "",
+            f"{cell['steps']:,}",
+            f"{cell['seconds']:.0f}",
+        )
+    return shown
+
+
+def main() -> None:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    with plain_endings(DataError, LogError, OSError):
+        run(arguments, Console())
+
+
+if __name__ == "__main__":
+    main()

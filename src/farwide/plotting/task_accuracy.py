@@ -1,0 +1,82 @@
+"""Accuracy of several models on several tasks, with that of a constant guess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from farwide.plotting import style
+
+
+class Accuracy(NamedTuple):
+    """One model on one task.
+
+    Attributes:
+      model: its name.
+      accuracy: share of the test targets, 0 to 1.
+      error: its standard error.
+      note: shown at the point, for instance the time; may be empty.
+    """
+
+    model: str
+    accuracy: float
+    error: float
+    note: str = ""
+
+
+@style.styled
+def task_accuracy(
+    panels: Mapping[str, tuple[float, Sequence[Accuracy]]],
+    title: str,
+    *,
+    width: float = style.WIDE,
+) -> Figure:
+    """A panel for each task: a row for each model, a dashed line at a constant guess.
+
+    Args:
+      panels: task -> (accuracy of a guess, its models).
+      title: of the figure.
+      width: inches.
+    """
+    narrow = style.is_narrow(width)
+    columns = 1 if narrow else min(len(panels), 4)
+    rows = -(-len(panels) // columns)
+    most = max(len(models) for _, models in panels.values())
+    figure = style.new_figure(width, rows * (0.9 + 0.27 * most))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    for ax, (name, (chance, models)) in zip(axes.flat, panels.items(), strict=False):
+        places = range(len(models))[::-1]
+        ax.axvline(chance, color=style.MUTED, lw=1.0, ls=(0, (3, 2)))
+        ax.text(
+            chance, 1.0, " constant guess", transform=ax.get_xaxis_transform(), va="bottom", fontsize=7.5,
+            color=style.MUTED, ha="left" if chance < 0.5 else "right",
+        )  # fmt: skip
+        ax.errorbar(
+            [m.accuracy for m in models],
+            list(places),
+            xerr=[1.96 * m.error for m in models],
+            fmt="o",
+            ms=4.5,
+            color=style.ACCENT,
+            elinewidth=1.0,
+        )
+        for place, m in zip(places, models, strict=True):
+            right = m.accuracy < 0.6
+            ax.annotate(
+                m.note, (m.accuracy, place), xytext=(8 if right else -8, 0),
+                textcoords="offset points", va="center", ha="left" if right else "right",
+                fontsize=7, color=style.MUTED,
+            )  # fmt: skip
+        ax.set_yticks(list(places), [m.model for m in models])
+        ax.set_ylim(-0.6, len(models) - 0.4)
+        ax.set_xlim(-0.02, 1.04)
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.set_title(name, pad=14)
+        ax.set_xlabel("test accuracy")
+    style.set_title(figure, title)
+    return figure

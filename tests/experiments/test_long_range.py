@@ -1,0 +1,94 @@
+"""Every mixer has a model for every task; a small job ends in a table and a figure, once."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments.long_range import (
+    MIXERS,
+    PRESETS,
+    TASKS,
+    Arguments,
+    Setting,
+    chosen,
+    constant_guess,
+    model_config,
+    run,
+)
+from farwide import data
+from farwide.data import DataError
+from farwide.models import sequence_model
+from farwide.runlog.files import read_json
+from farwide.training import Recipe
+
+SMALL = {
+    "MQAR": {"length": 32, "pairs": 2, "vocabulary": 32},
+    "associative recall": {},
+    "delayed copy": {"length": 40},
+    "ListOps": {"length": 32, "depth": 3},
+    "Pathfinder": {"size": 32, "test_examples": 4},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_mixer_has_a_model_for_every_task(name):
+    setting = Setting(name, SMALL[name], Recipe(1), width=16, depth=1)
+    task = TASKS[name](**({"test_examples": 8} | setting.options))
+    for mixer in MIXERS:
+        model = sequence_model(model_config(setting, mixer, task))
+        inputs = task.train(0, 2).inputs
+
+        def logits(key, inputs, model=model):
+            return model.apply(model.init(key), inputs)
+
+        found = jax.eval_shape(logits, jax.random.key(0), inputs)
+        targets = task.train(0, 2).targets
+        assert found.shape == (*targets.shape, task.outputs)
+
+
+def test_a_constant_guess_counts_what_counts():
+    task = data.mqar(length=32, pairs=2, vocabulary=8, test_examples=500)
+    counted = task.test.targets[task.test.weights > 0]
+    assert constant_guess(task) == pytest.approx(np.bincount(counted).max() / len(counted))
+    assert 0.2 < constant_guess(task) < 0.35  # four values
+
+
+def test_a_part_of_a_preset_can_be_chosen():
+    cells = chosen(Arguments(preset="recall", tasks=("MQAR",), mixers=("h3",)))
+    assert [(setting.task, name) for setting, name in cells] == [("MQAR", "h3")]
+    assert len(chosen(Arguments(preset="cpu"))) == 4 * len(MIXERS)
+    with pytest.raises(DataError, match="tasks has 'Path-X'; preset demo has MQAR"):
+        chosen(Arguments(tasks=("Path-X",)))
+    assert all(setting.task in TASKS for settings in PRESETS.values() for setting in settings)
+
+
+def test_a_small_job_ends_in_a_table_and_a_figure_and_is_not_done_twice(tmp_path):
+    arguments = Arguments(preset="smoke", out=tmp_path, mixers=("mlp",))
+    console = Console(file=io.StringIO(), width=120)
+    folder = run(arguments, console)
+    results = read_json(folder / "results.json")
+    (cell,) = results["cells"]
+    assert (cell["task"], cell["mixer"], cell["steps"]) == ("MQAR", "mlp", 20)
+    assert 0 <= cell["accuracy"] <= 1
+    assert cell["parameters"] > 1000
+    assert (folder / "accuracy.png").stat().st_size > 10_000
+    log = folder / "MQAR-mlp" / "metrics.jsonl"
+    before = log.stat().st_mtime_ns
+    run(replace(arguments), console)
+    assert log.stat().st_mtime_ns == before
+    assert "MQAR" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.slow
+def test_the_demo_separates_gates_from_none(tmp_path):
+    folder = run(Arguments(out=tmp_path), Console(file=io.StringIO()))
+    cells = read_json(folder / "results.json")["cells"]
+    accuracy = {cell["mixer"]: cell["accuracy"] for cell in cells}
+    assert accuracy["attention"] > 0.9
+    assert accuracy["hyena"] > accuracy["long_conv"]
