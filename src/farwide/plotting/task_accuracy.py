@@ -53,9 +53,15 @@ def task_accuracy(
         places = range(len(models))[::-1]
         ax.axvline(chance, color=style.MUTED, lw=1.0, ls=(0, (3, 2)))
         ax.text(
-            chance, 1.0, " constant guess", transform=ax.get_xaxis_transform(), va="bottom", fontsize=7.5,
-            color=style.MUTED, ha="left" if chance < 0.5 else "right",
-        )  # fmt: skip
+            chance,
+            1.0,
+            " constant guess ",
+            transform=ax.get_xaxis_transform(),
+            va="bottom",
+            ha="left" if chance < 0.5 else "right",
+            fontsize=7.5,
+            color=style.MUTED,
+        )
         ax.errorbar(
             [m.accuracy for m in models],
             list(places),
