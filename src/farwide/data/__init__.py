@@ -11,6 +11,7 @@ from farwide.data.locate import DataError, locate
 from farwide.data.long_range_arena import lra_list_ops, lra_retrieval, lra_text
 from farwide.data.pathfinder_files import lra_pathfinder
 from farwide.data.paths import pathfinder
+from farwide.data.prefetch import batches
 from farwide.data.recall import associative_recall, mqar
 from farwide.data.snakes import Geometry
 from farwide.data.task import Batch, Task
@@ -29,6 +30,7 @@ __all__ = [
     "Windows",
     "associative_recall",
     "balanced",
+    "batches",
     "byte_text",
     "cifar10",
     "delayed_copy",

