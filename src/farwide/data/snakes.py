@@ -257,6 +257,8 @@ def _distractor(rng: np.random.Generator, field: _Field, dashes: int) -> Dashes:
     drawn = np.zeros((images, dashes), bool)
     waiting = np.arange(images)
     for _ in range(RETRIES):
+        if not len(waiting):
+            break
         growing = waiting
         pivot = rng.uniform(g.padding, g.size - 1 - g.padding, (len(growing), 2))
         options = rng.uniform(-np.pi, np.pi, (len(growing), TURNS))
