@@ -88,11 +88,14 @@ def train(
         LogError: the folder holds a run of another configuration, or another process writes to it.
         Interrupted: SIGTERM or Ctrl-C asked to stop; a checkpoint is saved, the exit status is 0.
         OSError: the disk is full or the folder cannot be written, with the name.
-        ValueError: `rates` has another length, or the batch cannot be shared by the processes.
+        ValueError: `rates` has another length or a bad entry, or the processes cannot share the
+            batch.
     """
     folder = Path(directory)
     if len(rates) != config.steps:
         raise ValueError(f"rates has {len(rates)} entries; accepted: one an update, {config.steps}")
+    for index in np.flatnonzero(~(np.isfinite(rates) & (np.asarray(rates) >= 0)))[:1]:
+        raise ValueError(f"rates[{index}] is {rates[index]}; accepted: finite, 0 or more")
     if config.batch_size % jax.process_count():
         raise ValueError(
             f"batch_size is {config.batch_size}; accepted with {jax.process_count()} processes: a "
