@@ -39,8 +39,7 @@ from farwide.data.windows import Windows
 from farwide.endings import plain_endings
 from farwide.models import LongConvLMConfig, MLPConfig, Model, long_conv_lm, mlp
 from farwide.mup import infer_roles, mup_init, scale_by_mup
-from farwide.plotting import save_png
-from farwide.plotting.learning_rate_transfer import RateCurve, learning_rate_transfer
+from farwide.plotting import RateCurve, learning_rate_transfer, save_png
 from farwide.runlog import LogError, environment_record, lock_directory, write_json
 from farwide.runlog.files import claim, read_json
 

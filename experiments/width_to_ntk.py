@@ -32,8 +32,7 @@ from rich.table import Table
 
 import theory
 from farwide.endings import plain_endings
-from farwide.plotting import save_png
-from farwide.plotting.finite_width import Decay, Draws, Spread, finite_width
+from farwide.plotting import Decay, Draws, Spread, finite_width, save_png
 from farwide.runlog import LogError, environment_record, lock_directory, write_json
 from farwide.runlog.files import claim, read_json
 from theory import predict, stax
