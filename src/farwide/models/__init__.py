@@ -1,5 +1,6 @@
 """Models: Linen inside, two pure functions outside."""
 
+from farwide.models.activations import activations
 from farwide.models.butterfly import ButterflyConv, LearnedTransform
 from farwide.models.cost import training_flops_per_token
 from farwide.models.filters import (
@@ -28,6 +29,7 @@ from farwide.models.mixers import (
     TokenMlp,
     mixer,
 )
+from farwide.models.mlp import MLP, MLPConfig, mlp
 from farwide.models.model import (
     Apply,
     Model,
@@ -47,6 +49,7 @@ from farwide.models.sequence import SequenceConfig, sequence_generator, sequence
 
 __all__ = [
     "MIXERS",
+    "MLP",
     "S4D",
     "Apply",
     "Attention",
@@ -62,6 +65,7 @@ __all__ = [
     "LearnedTransform",
     "LongConvLM",
     "LongConvLMConfig",
+    "MLPConfig",
     "MixerConfig",
     "Model",
     "NeighborhoodAttention1D",
@@ -77,6 +81,7 @@ __all__ = [
     "Squash",
     "SquashedFilter",
     "TokenMlp",
+    "activations",
     "axial_rotary",
     "count_parameters",
     "dense_kernels",
@@ -84,6 +89,7 @@ __all__ = [
     "image_model",
     "long_conv_lm",
     "mixer",
+    "mlp",
     "sequence_generator",
     "sequence_model",
     "sgconv_taps",

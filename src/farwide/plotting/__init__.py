@@ -3,9 +3,11 @@
 from farwide.plotting.corner import corner
 from farwide.plotting.data import Curve, HeldOut, Points, has_bootstrap, has_frontier
 from farwide.plotting.extrapolation import extrapolation
+from farwide.plotting.finite_width import Decay, Draws, Spread, finite_width
 from farwide.plotting.fitted_law import fitted_law
 from farwide.plotting.gram_convergence import gram_convergence
 from farwide.plotting.learning_curves import LearningCurve, learning_curves
+from farwide.plotting.learning_rate_transfer import RateCurve, learning_rate_transfer
 from farwide.plotting.loss_curves import loss_curves
 from farwide.plotting.loss_vs_compute import loss_vs_compute
 from farwide.plotting.nu_sweep import Panel, Series, nu_sweep
@@ -21,21 +23,27 @@ __all__ = [
     "WIDE",
     "Accuracy",
     "Curve",
+    "Decay",
+    "Draws",
     "HeldOut",
     "LearningCurve",
     "Measured",
     "Panel",
     "Points",
     "Predicted",
+    "RateCurve",
     "Series",
+    "Spread",
     "TheoryPanel",
     "corner",
     "extrapolation",
+    "finite_width",
     "fitted_law",
     "gram_convergence",
     "has_bootstrap",
     "has_frontier",
     "learning_curves",
+    "learning_rate_transfer",
     "loss_curves",
     "loss_vs_compute",
     "nu_sweep",
