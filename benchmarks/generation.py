@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="measured rounds (5)")
     parser.add_argument("--out", type=Path, default=timing.RESULTS, help="folder of the results")
     options = parser.parse_args()
-    lengths = list(QUICK if options.quick else LENGTHS)
+    lengths: list[int] = list(QUICK if options.quick else LENGTHS)
     rounds = options.rounds or (2 if options.quick else 5)
     rows, drawn = {}, []
     for name in MIXERS:
