@@ -174,7 +174,8 @@ def test_a_diverged_run_says_so_and_keeps_its_finite_lines(tmp_path, corpus, env
     wild = replace(CONFIG, optimizer=OptimizerConfig(learning_rate=1e30, clip_norm=1e30))
     trainer = language_model_trainer(wild)
     with pytest.warns(RuntimeWarning, match=r"not finite in update \d+; no checkpoint was saved"):
-        summary = run(wild, corpus, trainer, tmp_path, environment=environment)
+        summary = run(wild, corpus, trainer, tmp_path, environment=environment,
+                      checkpoint_seconds=1e9)  # fmt: skip
     assert summary["status"] == "diverged"
     assert 1 < summary["bad_step"] <= 20
     assert summary["last_good_step"] is None

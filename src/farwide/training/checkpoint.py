@@ -45,12 +45,14 @@ class Checkpoints:
 
     def __init__(self, directory: str | Path, *, keep: int = 2) -> None:
         self._directory = Path(directory).absolute()
-        self._manager = ocp.CheckpointManager(
-            self._directory,
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, enable_async_checkpointing=False, create=True
-            ),
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            enable_async_checkpointing=False,
+            create=True,
+            cleanup_tmp_directories=True,  # what a killed save left behind
         )
+        with _errors_raised_not_logged():  # nor what a kill left of a checkpoint being removed
+            self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     def save(self, step: int, state: Any, facts: dict[str, Any]) -> None:
         """Write a checkpoint and return once it is complete on disk.
