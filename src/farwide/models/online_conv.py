@@ -10,9 +10,10 @@ whole of chunk q is computed once, when it begins,
     X_p = rfft(u_p, 2S),   K_j = rfft(k[(j-1)S : (j+1)S])
 
 from one new spectrum a chunk and L / S products of spectra. A step costs O(S + L / S) on average;
-S about sqrt(L / 2) was the fastest of four choices on a CPU. A dyadic partition costs O(log² L) on paper (Oncescu et al. 2024,
-"Flash Inference"), but its step writes blocks of changing size into one long buffer, which XLA on a
-CPU copies at every step: 1.8 ms a token at L = 65536 and 64 channels, against 0.2 to 0.5 here.
+S about sqrt(L / 2) was the fastest of three choices on a CPU. A dyadic partition costs O(log² L) on
+paper (Oncescu et al. 2024, "Flash Inference"), but its step writes blocks of changing size into one
+long buffer, which XLA on a CPU copies at every step: 1.8 ms a token at L = 65536 and 64 channels,
+against 0.15 to 0.3 here.
 
 Kulp 1988, "Digital equalization using Fourier transform techniques"; Wefers 2015, "Partitioned
 convolution algorithms for real-time auralization", section 5.
