@@ -184,9 +184,11 @@ def draw(found: dict[Any, CoordinateCheck], size: Size) -> Any:
             lines.append(Predicted(label, each.widths, y.tolist(), group))
             points.append(Measured(label, each.widths, y.tolist(), error.tolist(), group))
         title = f"{model}, {words[optimizer]}, {words[parametrisation]}"
-        panels[title] = TheoryPanel(lines, points, "width", "change (root mean square)")
+        panels[title] = TheoryPanel(
+            lines, points, "width", "change (root mean square)", text=lambda v: f"{v:g}"
+        )
     return theory_curves(
-        panels, f"How far layers move in {size.steps} steps: flat in muP, not in the standard one"
+        panels, f"How far layers move in {size.steps} steps: flat in muP, not otherwise"
     )
 
 
