@@ -39,11 +39,12 @@ from farwide.runlog.files import claim, read_json
 CYCLE = 8  # bytes that the language model sees
 LENGTH = 32
 RATES = {
-    ("perceptron", "adam"): 0.01,
+    ("perceptron", "adam"): 0.02,
     ("perceptron", "sgd"): 1.0,
     ("language model", "adam"): 0.01,
     ("language model", "sgd"): 0.2,
 }
+NTK_RATE = 0.1  # of the NTK parametrisation, whose readout starts at full size
 SHOWN = {
     "perceptron": {f"hidden_{i}": f"hidden layer {i + 1}" for i in range(3)},
     "language model": {
@@ -114,8 +115,9 @@ def check(
     def loss(outputs: jax.Array) -> jax.Array:
         return optax.softmax_cross_entropy_with_integer_labels(outputs, y).mean()
 
+    rate = NTK_RATE if parametrisation == "ntk" else RATES[model, optimizer]
     return coordinate_check(
-        make, size.widths, x, loss, learning_rate=RATES[model, optimizer], steps=size.steps,
+        make, size.widths, x, loss, learning_rate=rate, steps=size.steps,
         optimizer=optimizer, seeds=size.seeds, parametrisation=parametrisation,
         # an NTK's outputs are random at the start: a readout of zero is muP's choice alone
         zero_readout=model == "perceptron" and parametrisation == "mup",
@@ -134,7 +136,8 @@ def run(arguments: Arguments, console: Console) -> Path:
             "preset": arguments.preset,
             "seed": arguments.seed,
             "size": asdict(size),
-            "learning_rates": {" ".join(key): rate for key, rate in RATES.items()},
+            "learning_rates": {" ".join(key): rate for key, rate in RATES.items()}
+            | {"perceptron sgd ntk": NTK_RATE},
         }
         claim(folder / "job.json", description, "another job", "give this one another --name")
         for key in CHECKS:
@@ -181,9 +184,11 @@ def draw(found: dict[Any, CoordinateCheck], size: Size) -> Any:
             lines.append(Predicted(label, each.widths, y.tolist(), group))
             points.append(Measured(label, each.widths, y.tolist(), error.tolist(), group))
         title = f"{model}, {words[optimizer]}, {words[parametrisation]}"
-        panels[title] = TheoryPanel(lines, points, "width", "change (root mean square)")
+        panels[title] = TheoryPanel(
+            lines, points, "width", "change (root mean square)", text=lambda v: f"{v:g}"
+        )
     return theory_curves(
-        panels, f"How far layers move in {size.steps} steps: flat in muP, not in the standard one"
+        panels, f"How far layers move in {size.steps} steps: flat in muP, not otherwise"
     )
 
 

@@ -334,7 +334,7 @@ def draw(workloads: tuple[Workload, ...], summaries: dict[str, Any]) -> Any:
                 for row in found["rows"]
             ]  # fmt: skip
     return learning_rate_transfer(
-        panels, "The best learning rate of Adam stays in muP and falls with the width without"
+        panels, "Loss against Adam's learning rate, with muP and without, and each width's optimum"
     )
 
 

@@ -53,7 +53,7 @@ def learning_rate_transfer(
         raise ValueError("learning_rate_transfer needs panels, and each of them a curve")
     columns = 1 if style.is_narrow(width) else min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = style.new_figure(width, 2.9 * rows + 0.7)
+    figure = style.new_figure(width, 3.2 * rows + 0.5)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(panels) :]:
         ax.remove()
@@ -83,6 +83,9 @@ def learning_rate_transfer(
         handles.append(
             Line2D([], [], color=style.MUTED, marker="D", mec=style.INK, ls="none", label="optimum")
         )
-        ax.legend(handles=handles, loc="upper center")
+        ax.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=(-0.02, -0.19), ncols=4,
+            borderaxespad=0.0,
+        )  # fmt: skip
     style.set_title(figure, title)
     return figure
