@@ -55,6 +55,18 @@ def test_dilations_take_turns():
     assert np.abs(results[1] - results[2]).max() > 1e-5
 
 
+def test_positions_are_learned_where_asked_for():
+    config = replace(CONFIG, mixer="cnn", depth=1)
+    inputs = jax.random.normal(jax.random.key(1), (1, 12, 8, 2))
+    without, _ = outputs(config, inputs)
+    params, logits = outputs(replace(config, positions=True), inputs)
+    assert set(params) - set(without) == {"positions"}
+    assert params["positions"].shape == (6, 4, 24)
+    turned = params | {"positions": params["positions"][::-1]}
+    other = jax.jit(image_model(replace(config, positions=True)).apply)(turned, inputs)
+    assert not np.allclose(logits, other)
+
+
 def test_dropout_needs_a_key():
     config = replace(CONFIG, dropout=0.5, mixer="cnn")
     inputs = jnp.ones((1, 12, 8, 2))

@@ -41,6 +41,8 @@ class ImageConfig:
       patch: side of a patch.
       mlp_ratio: hidden width of the MLP over the width.
       dropout: of the residual branches.
+      positions: learn an embedding of the positions, beside what the mixer knows of them. Without,
+        the model is equivariant to shifts, but for the borders, until the mean.
     """
 
     shape: tuple[int, ...]
@@ -55,6 +57,7 @@ class ImageConfig:
     patch: int = 2
     mlp_ratio: int = 2
     dropout: float = 0.0
+    positions: bool = False
 
     def __post_init__(self) -> None:
         at_least(1, channels=self.channels, outputs=self.outputs, width=self.width)
@@ -125,6 +128,8 @@ class ImageModel(nn.Module):
         config = self.config
         patch = (config.patch,) * len(config.shape)
         x = nn.Conv(config.width, patch, patch, padding="VALID", name="patches")(inputs)
+        if config.positions:
+            x = x + self.param("positions", nn.initializers.normal(0.5), x.shape[1:])
         for i in range(config.depth):
             y = self._mixer(i)(nn.RMSNorm(name=f"mixer_norm_{i}")(x))
             x = x + nn.Dropout(config.dropout)(y, deterministic=deterministic)
