@@ -95,7 +95,7 @@ PRESETS: dict[str, tuple[Setting, ...]] = {
     "demo": (
         Setting(
             "Fashion-MNIST",
-            Recipe(400, 64),
+            Recipe(400, 64, 1e-2),
             ("neighborhood 3", "neighborhood 5", "neighborhood 3, dilation 1, 2", "full attention",
              "CNN 3"),
             width=32,
@@ -106,12 +106,11 @@ PRESETS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting(
             "digits",
-            Recipe(250, 64),
+            Recipe(250, 64, 1e-2),
             ("neighborhood 3", "full attention", "CNN 3"),
             width=32,
             depth=2,
             heads=2,
-            patch=1,
         ),
     ),
     "cpu": (
