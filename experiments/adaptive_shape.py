@@ -93,11 +93,11 @@ PRESETS: dict[str, dict[str, Setting]] = {
     "smoke": {
         "patch": Setting(_patches(TINY, 14, 7), 8e7, 16, warmup=5, examples=200, points=8),
         "width": Setting(
-            _widths(replace(TINY, patch=14), 8, 16), 4e7, 16, warmup=5, examples=200, points=8
+            _widths(replace(TINY, patch=14), 8, 16), 8e7, 16, warmup=5, examples=200, points=8
         ),
     },
     "demo": {
-        "patch": Setting(_patches(SMALL, 14, 7, 4), 1.2e11),
+        "patch": Setting(_patches(SMALL, 28, 14, 7), 1.2e11),
         "width": Setting(_widths(replace(SMALL, patch=7), 16, 32, 64), 1.2e11),
     },
     "cpu": {
@@ -221,7 +221,7 @@ def fit_law(runs: Sequence[dict[str, Any]]) -> tuple[ComputeLaw, str]:
 
 def plan_parts(
     laws: Sequence[ComputeLaw], setting: Setting, start: float
-) -> tuple[list[Part], list[dict[str, float]]]:
+) -> tuple[list[Part], list[dict[str, Any]]]:
     """The adaptive run's parts, and its stages as plain values; FLOPs in all at most the budget."""
     stages = shape_plan(laws, start, setting.budget)
     parts, left = [], setting.budget

@@ -19,6 +19,7 @@ from farwide.models.images import ImageConfig, image_model
 from farwide.models.mlp import MLPConfig, mlp
 from farwide.models.model import Params
 
+HIGHEST = jax.lax.Precision.HIGHEST
 ZERO_WRITERS = ("patches", "out", "down")
 """Beginnings of the names of the layers of ImageModel that write to the residual
 stream, where new channels stay zero."""
@@ -38,7 +39,7 @@ def resize_matrix(old: int, new: int) -> np.ndarray:
             raise ValueError(f"{name} is {size}; accepted is at least 1")
     with jax.enable_x64(True):
         identity = jnp.eye(old, dtype=jnp.float64)
-        return np.asarray(jax.image.resize(identity, (new, old), "linear", precision="highest"))
+        return np.asarray(jax.image.resize(identity, (new, old), "linear", precision=HIGHEST))
 
 
 def resize_patches(
@@ -72,7 +73,7 @@ def resize_patches(
     for axis in range(kernel.ndim - 2):
         inverse = np.linalg.pinv(resize_matrix(kernel.shape[axis], new).T)  # (new, old)
         matrix = jnp.asarray(inverse, kernel.dtype)
-        moved = jnp.tensordot(matrix, resized, axes=(1, axis), precision="highest")
+        moved = jnp.tensordot(matrix, resized, axes=(1, axis), precision=HIGHEST)
         resized = jnp.moveaxis(moved, 0, axis)
     return resized
 
