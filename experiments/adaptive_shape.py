@@ -98,7 +98,7 @@ PRESETS: dict[str, dict[str, Setting]] = {
     },
     "demo": {
         "patch": Setting(_patches(SMALL, 28, 14, 7), 1.2e11),
-        "width": Setting(_widths(replace(SMALL, patch=7), 16, 32, 64), 1.2e11),
+        "width": Setting(_widths(replace(SMALL, patch=14), 16, 32, 64), 3e10),
     },
     "cpu": {
         "patch": Setting(_patches(SMALL, 14, 7, 4, 2), 3e12, seeds=3, examples=10_000, points=20),
