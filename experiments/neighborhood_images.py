@@ -290,7 +290,7 @@ def draw(folder: Path, found: list[dict[str, Any]]) -> None:
             point = Accuracy(each["model"], each["accuracy"], each["accuracy_error"], note)
             panels.setdefault(each["images"], (each["chance"], []))[1].append(point)
     if panels:
-        title = "Test accuracy after training (seconds beside it); bars are 95%"
+        title = "Test accuracy after training (seconds above it); bars are 95%"
         save_png(task_accuracy(panels, title, zoom=True), folder / "accuracy.png")
 
 

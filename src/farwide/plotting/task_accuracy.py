@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from farwide.plotting import style
 
@@ -86,9 +86,12 @@ def task_accuracy(
                 fontsize=7, color=style.MUTED,
             )  # fmt: skip
         ax.set_yticks(list(places), [m.model for m in models])
-        ax.set_ylim(-0.6, len(models) - 0.4)
+        ax.set_ylim(-0.6, len(models) - (0.1 if zoom else 0.4))
         ax.set_xlim(low, high)
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        if zoom:
+            ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        decimals = 1 if high - low < 0.05 else 0
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
         ax.set_title(name, pad=14)
         ax.set_xlabel("test accuracy")
     style.set_title(figure, title)
