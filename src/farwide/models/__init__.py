@@ -2,7 +2,7 @@
 
 from farwide.models.activations import activations
 from farwide.models.butterfly import ButterflyConv, LearnedTransform
-from farwide.models.cost import training_flops_per_token
+from farwide.models.cost import training_flops_per_image, training_flops_per_token
 from farwide.models.filters import (
     S4D,
     FilterConfig,
@@ -44,6 +44,7 @@ from farwide.models.neighborhood_attention import (
     NeighborhoodAttention3D,
 )
 from farwide.models.online_conv import OnlineConv, start_online_conv, step_online_conv
+from farwide.models.reshape import reshape_image_model, resize_patches, widen_mlp
 from farwide.models.rotary import axial_rotary
 from farwide.models.sequence import SequenceConfig, sequence_generator, sequence_model
 
@@ -90,11 +91,15 @@ __all__ = [
     "long_conv_lm",
     "mixer",
     "mlp",
+    "reshape_image_model",
+    "resize_patches",
     "sequence_generator",
     "sequence_model",
     "sgconv_taps",
     "squash",
     "start_online_conv",
     "step_online_conv",
+    "training_flops_per_image",
     "training_flops_per_token",
+    "widen_mlp",
 ]

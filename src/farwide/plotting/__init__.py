@@ -1,5 +1,6 @@
 """Figures: one a file, each a pure function from data to a `Figure`."""
 
+from farwide.plotting.adaptive_shape import ShapeCurve, adaptive_shape
 from farwide.plotting.corner import corner
 from farwide.plotting.data import Curve, HeldOut, Points, has_bootstrap, has_frontier
 from farwide.plotting.extrapolation import extrapolation
@@ -33,8 +34,10 @@ __all__ = [
     "Predicted",
     "RateCurve",
     "Series",
+    "ShapeCurve",
     "Spread",
     "TheoryPanel",
+    "adaptive_shape",
     "corner",
     "extrapolation",
     "finite_width",

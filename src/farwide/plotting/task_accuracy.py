@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from farwide.plotting import style
 
@@ -32,6 +32,7 @@ def task_accuracy(
     panels: Mapping[str, tuple[float, Sequence[Accuracy]]],
     title: str,
     *,
+    zoom: bool = False,
     width: float = style.WIDE,
 ) -> Figure:
     """A panel for each task: a row for each model, a dashed line at a constant guess.
@@ -39,6 +40,8 @@ def task_accuracy(
     Args:
       panels: task -> (accuracy of a guess, its models).
       title: of the figure.
+      zoom: let an axis span its models' bars alone, where they lie close; a guess that is outside
+        is written at the edge.
       width: inches.
     """
     narrow = style.is_narrow(width)
@@ -51,11 +54,14 @@ def task_accuracy(
         ax.set_visible(False)
     for ax, (name, (chance, models)) in zip(axes.flat, panels.items(), strict=False):
         places = range(len(models))[::-1]
-        ax.axvline(chance, color=style.MUTED, lw=1.0, ls=(0, (3, 2)))
+        low, high = _span(models) if zoom else (-0.02, 1.04)
+        outside = chance < low
+        if not outside:
+            ax.axvline(chance, color=style.MUTED, lw=1.0, ls=(0, (3, 2)))
         ax.text(
-            chance,
+            low if outside else chance,
             1.0,
-            " constant guess ",
+            f"constant guess: {100 * chance:.0f}%" if outside else " constant guess ",
             transform=ax.get_xaxis_transform(),
             va="bottom",
             ha="left" if chance < 0.5 else "right",
@@ -72,17 +78,29 @@ def task_accuracy(
             elinewidth=1.0,
         )
         for place, m in zip(places, models, strict=True):
-            right = m.accuracy < 0.6
+            right = m.accuracy < 0.6 and not zoom
             ax.annotate(
-                m.note, (m.accuracy, place), xytext=(8 if right else -8, 0),
-                textcoords="offset points", va="center", ha="left" if right else "right",
+                m.note, (m.accuracy, place), xytext=(0, 5) if zoom else (8 if right else -8, 0),
+                textcoords="offset points", va="bottom" if zoom else "center",
+                ha="center" if zoom else "left" if right else "right",
                 fontsize=7, color=style.MUTED,
             )  # fmt: skip
         ax.set_yticks(list(places), [m.model for m in models])
-        ax.set_ylim(-0.6, len(models) - 0.4)
-        ax.set_xlim(-0.02, 1.04)
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.set_ylim(-0.6, len(models) - (0.1 if zoom else 0.4))
+        ax.set_xlim(low, high)
+        if zoom:
+            ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        decimals = 1 if high - low < 0.05 else 0
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
         ax.set_title(name, pad=14)
         ax.set_xlabel("test accuracy")
     style.set_title(figure, title)
     return figure
+
+
+def _span(models: Sequence[Accuracy]) -> tuple[float, float]:
+    """The bars of the models and a tenth more on either side, at least a percent."""
+    low = min(m.accuracy - 1.96 * m.error for m in models)
+    high = max(m.accuracy + 1.96 * m.error for m in models)
+    more = max(0.1 * (high - low), 0.01)
+    return low - more, high + more
