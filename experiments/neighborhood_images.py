@@ -151,6 +151,7 @@ def model_config(setting: Setting, name: str, task: Task) -> ImageConfig:
         depth=setting.depth,
         heads=setting.heads,
         patch=setting.patch,
+        positions=True,
         **MODELS[name],
     )
 

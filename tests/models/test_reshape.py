@@ -62,7 +62,7 @@ OLD = ImageConfig((8, 8), width=16, depth=1, heads=2, window=3)
 
 @pytest.mark.parametrize("mixer", ["attention", "neighborhood", "cnn"])
 def test_a_wider_model_has_the_same_outputs_and_learns_with_its_new_units(mixer):
-    old = replace(OLD, mixer=mixer)
+    old = replace(OLD, mixer=mixer, positions=mixer == "cnn")
     new = replace(old, width=24, heads=3)
 
     @jax.jit
@@ -89,7 +89,7 @@ def test_a_wider_model_has_the_same_outputs_and_learns_with_its_new_units(mixer)
 
 
 def test_patches_change_the_embedding_alone_and_other_changes_are_refused():
-    old = replace(OLD, mixer="attention")
+    old = replace(OLD, mixer="attention", positions=True)
     new = replace(old, patch=4)
     params = jax.jit(image_model(old).init)(KEY)
     found = reshape_image_model(params, old, new, KEY)

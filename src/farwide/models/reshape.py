@@ -83,9 +83,9 @@ def reshape_image_model(
 ) -> Params:
     """Parameters of `new` that do what those of `old` did.
 
-    A change of `patch` alone resizes the patch embedding (`resize_patches`); everything else is
-    kept. The grid of patches, its rotary coordinates and windows are then finer, so the outputs
-    change. A growth of `width`, with as many more heads of the same size, keeps the outputs:
+    A change of `patch` alone resizes the patch embedding (`resize_patches`) and, linearly, that of
+    the positions; everything else is kept. The grid of patches, its rotary coordinates and windows
+    are then finer, so the outputs change. A growth of `width`, with as many more heads of the same size, keeps the outputs:
 
     - new channels of the residual stream are zero: nothing writes to them yet;
     - the gains of RMSNorm are scaled by sqrt(old width / new width), for the mean square is now
@@ -122,11 +122,17 @@ def reshape_image_model(
         patches = params["patches"]
         kernel = resize_patches(patches["kernel"], new.patch)
         params = {**params, "patches": {**patches, "kernel": kernel}}
+        if old.positions:
+            grid = [side // new.patch for side in new.shape]
+            places = jax.image.resize(params["positions"], (*grid, old.width), "linear")
+            params = {**params, "positions": places}
     if new.width == old.width:
         return params
     fresh = image_model(new).init(key)
 
     def grown(path, start: jax.Array, before: jax.Array) -> jax.Array:
+        if path[-1].key == "positions":
+            return _corner(jnp.zeros_like(start), before)
         layer = path[-2].key
         if layer.startswith(ZERO_WRITERS):
             return _corner(jnp.zeros_like(start), before)
