@@ -88,7 +88,8 @@ def make_trainer(
         )
     if fsdp is not None and (mesh is None or options.run != "jit"):
         raise ValueError(
-            f"fsdp is given with run {options.run!r} and mesh {mesh}; accepted: run 'jit' and a mesh"
+            f"fsdp is given with run {options.run!r} and mesh {mesh}; accepted: run 'jit' and "
+            "a mesh"
         )
     everywhere = None if mesh is None else replicated(mesh)
     model = with_precision(model, options.precision)
