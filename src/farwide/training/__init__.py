@@ -3,6 +3,7 @@
 from farwide.training.adamw import AdamW
 from farwide.training.cell import Recipe, train_cell
 from farwide.training.checkpoint import Checkpoints, Restored
+from farwide.training.cluster import Job, JobsFailed, run_jobs
 from farwide.training.interruption import stop_on_signals
 from farwide.training.language_model import (
     LanguageModelRun,
@@ -28,6 +29,7 @@ from farwide.training.run import (
     tokens_per_example,
 )
 from farwide.training.schedule import Schedule
+from farwide.training.sinks import tensorboard_sink, wandb_sink
 from farwide.training.state import Totals, TrainState
 from farwide.training.step import StepOptions
 from farwide.training.trainer import Evaluation, Trainer, make_trainer
@@ -39,6 +41,8 @@ __all__ = [
     "Checkpoints",
     "Description",
     "Evaluation",
+    "Job",
+    "JobsFailed",
     "LanguageModelRun",
     "Objective",
     "OptimizerConfig",
@@ -63,10 +67,13 @@ __all__ = [
     "make_optimizer",
     "make_trainer",
     "peak_learning_rate",
+    "run_jobs",
     "stop_on_signals",
+    "tensorboard_sink",
     "tokens_per_example",
     "train",
     "train_cell",
+    "wandb_sink",
     "with_precision",
     "with_remat",
 ]

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from farwide.data.task import Batch
 from farwide.models import Model
-from farwide.parallelism import data_mesh, data_parallel, replicated
+from farwide.parallelism import Fsdp, data_mesh, data_parallel, fsdp_shardings, replicated
 from farwide.training.objective import Objective, Sums, cross_entropy
 from farwide.training.precision import with_precision
 from farwide.training.remat import with_remat
@@ -61,6 +61,7 @@ def make_trainer(
     *,
     mesh: Mesh | None = None,
     objective: Objective = cross_entropy,
+    fsdp: Fsdp | None = None,
 ) -> Trainer:
     """Build the functions once for all runs of one model; each is compiled at its first call.
 
@@ -70,9 +71,12 @@ def make_trainer(
       options: of the step; None: one device, float32, no accumulation.
       mesh: the devices. None: one device with run "jit", else all devices of all processes.
       objective: logits and batch to sums; None of the three functions looks at targets otherwise.
+      fsdp: rules by which the state is spread over the mesh, with run "jit"; None: every device
+        holds all of it.
 
     Raises:
-      ValueError: run "jit" with several processes and no mesh.
+      ValueError: run "jit" with several processes and no mesh, or `fsdp` without a mesh, with
+        another run, or with a rule that does not fit.
     """
     options = options or StepOptions()
     if mesh is None and options.run != "jit":
@@ -82,16 +86,31 @@ def make_trainer(
             f"mesh is None with {jax.process_count()} processes; accepted: data_mesh(), over which "
             "they train together"
         )
+    if fsdp is not None and (mesh is None or options.run != "jit"):
+        raise ValueError(
+            f"fsdp is given with run {options.run!r} and mesh {mesh}; accepted: run 'jit' and "
+            "a mesh"
+        )
     everywhere = None if mesh is None else replicated(mesh)
     model = with_precision(model, options.precision)
     forward = model if options.remat is None else with_remat(model, options.remat)
+
+    def fresh(key: jax.Array, random: jax.Array) -> TrainState:
+        return new_state(model.init(key), optimizer, random, ema=options.ema_decay is not None)
+
+    def shapes() -> TrainState:
+        return jax.eval_shape(fresh, *_keys(0))
+
+    places = everywhere
+    if fsdp is not None and mesh is not None:
+        places = fsdp_shardings(shapes(), mesh, fsdp)
     compiled = data_parallel(
         make_body(forward, optimizer, objective, options),
         options.run,
         mesh,
         donate=True,
         check_vma=options.check_vma,
-        shardings=everywhere,
+        shardings=places,
     )
     devices = 1 if mesh is None else mesh.shape["data"]
     divisor = devices * options.accumulate
@@ -105,17 +124,14 @@ def make_trainer(
             )
         return compiled(state, batch, np.float32(rate))
 
-    def fresh(key: jax.Array, random: jax.Array) -> TrainState:
-        return new_state(model.init(key), optimizer, random, ema=options.ema_decay is not None)
-
     return Trainer(
-        init=_make_init(fresh, everywhere),
+        init=_make_init(fresh, places),
         step=step,
         evaluate=_make_evaluate(model, objective, options, mesh, devices),
         options=options,
         mesh=mesh,
         pieces=options.accumulate * (1 if options.run == "jit" else devices),
-        shapes=lambda: jax.eval_shape(fresh, *_keys(0)),
+        shapes=shapes,
         zero_totals=jax.jit(zero_totals, out_shardings=everywhere),
     )
 
