@@ -85,7 +85,8 @@ def reshape_image_model(
 
     A change of `patch` alone resizes the patch embedding (`resize_patches`) and, linearly, that of
     the positions; everything else is kept. The grid of patches, its rotary coordinates and windows
-    are then finer, so the outputs change. A growth of `width`, with as many more heads of the same size, keeps the outputs:
+    are then finer, so the outputs change. A growth of `width`, with as many more heads of the same
+    size, keeps the outputs:
 
     - new channels of the residual stream are zero: nothing writes to them yet;
     - the gains of RMSNorm are scaled by sqrt(old width / new width), for the mean square is now
