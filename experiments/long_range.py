@@ -21,21 +21,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from farwide import data
+from farwide.comparison import accuracy_figure, accuracy_table, run_cell
 from farwide.data import DataError, Task
 from farwide.endings import plain_endings
 from farwide.models import SequenceConfig, mixer, sequence_model
 from farwide.models.mixers.make import NOT_CAUSAL
-from farwide.plotting import Accuracy, save_png, task_accuracy
-from farwide.progress import counting_progress
+from farwide.plotting import save_png
 from farwide.runlog import LogError, environment_record, lock_directory, write_json
 from farwide.runlog.files import claim
-from farwide.training import Recipe, train_cell
+from farwide.training import Recipe
 
 MIXERS = (
     "long_conv", "sgconv", "s4d", "butterfly", "gated_long_conv", "h3", "hyena", "neighborhood",
@@ -193,100 +191,32 @@ def run(arguments: Arguments, console: Console) -> Path:
             "settings": [asdict(setting) for setting in PRESETS[arguments.preset]],
         }
         claim(folder / "job.json", description, "another job", "give this one another --name")
-        found = []
+        found: list[dict[str, Any]] = []
         for setting, name in cells:
-            found.append(_cell(setting, name, arguments.seed, folder, environment, console))
+            task = TASKS[setting.task](**setting.options, seed=arguments.seed)
+            config = model_config(setting, name, task)
+            found.append(
+                run_cell(
+                    setting.task,
+                    name,
+                    sequence_model(config),
+                    asdict(config),
+                    {arguments.seed: task},
+                    setting.recipe,
+                    folder,
+                    environment=environment,
+                    console=console,
+                )
+            )
             write_json(
                 folder / "results.json",
                 description | {"environment": environment, "cells": found},
             )
-        draw(folder, found)
-    console.print(table(found))
+        if figure := accuracy_figure(found):
+            save_png(figure, folder / "accuracy.png")
+    console.print(accuracy_table(found))
     console.print(f"folder: {folder}", soft_wrap=True)
     return folder
-
-
-def _cell(
-    setting: Setting,
-    name: str,
-    seed: int,
-    folder: Path,
-    environment: dict[str, Any],
-    console: Console,
-) -> dict[str, Any]:
-    """Train one mixer on one task; its results as plain values."""
-    task = TASKS[setting.task](**setting.options, seed=seed)
-    config = model_config(setting, name, task)
-    run_name = f"{setting.task}-{name}".replace(" ", "_")
-    steps = setting.recipe.steps
-    with counting_progress(console, f"{setting.task}, {name}", "step") as moved:
-        summary = train_cell(
-            run_name,
-            sequence_model(config),
-            asdict(config),
-            task,
-            setting.recipe,
-            folder / run_name,
-            seed=seed,
-            environment=environment,
-            on_progress=lambda done: moved(done, steps),
-        )
-    accuracy = (summary.get("metrics") or {}).get("accuracy")
-    count = float(task.test.weights.sum())
-    return {
-        "task": setting.task,
-        "mixer": name,
-        "status": summary["status"],
-        "parameters": summary["params_total"],
-        "accuracy": accuracy,
-        "accuracy_error": None if accuracy is None else (accuracy * (1 - accuracy) / count) ** 0.5,
-        "chance": constant_guess(task),
-        "loss": summary["validation_loss"],
-        "steps": summary["step"],
-        "seconds": summary["wall_seconds"],
-    }
-
-
-def constant_guess(task: Task) -> float:
-    """Accuracy on the test targets of always saying the commonest."""
-    counts = np.bincount(task.test.targets.ravel(), weights=task.test.weights.ravel())
-    return float(counts.max() / counts.sum())
-
-
-def draw(folder: Path, found: list[dict[str, Any]]) -> None:
-    """One panel a task; runs that diverged have no point."""
-    panels: dict[str, tuple[float, list[Accuracy]]] = {}
-    for cell in found:
-        if cell["accuracy"] is not None:
-            note = f"{cell['seconds']:.0f} s"
-            point = Accuracy(cell["mixer"], cell["accuracy"], cell["accuracy_error"], note)
-            panels.setdefault(cell["task"], (cell["chance"], []))[1].append(point)
-    if panels:
-        title = "Test accuracy after training (seconds beside it); bars are 95% of the test set's"
-        save_png(task_accuracy(panels, title), folder / "accuracy.png")
-
-
-def table(found: list[dict[str, Any]]) -> Table:
-    """One line a cell."""
-    shown = Table(title="Test accuracy in percent, loss in nats", box=None, pad_edge=False)
-    for column in ("task", "mixer"):
-        shown.add_column(column)
-    for column in ("parameters", "accuracy", "loss", "steps", "s"):
-        shown.add_column(column, justify="right")
-    for cell in found:
-        good = cell["accuracy"] is not None
-        shown.add_row(
-            cell["task"],
-            cell["mixer"],
-            f"{cell['parameters']:,}",
-            f"{100 * cell['accuracy']:.1f} ± {100 * cell['accuracy_error']:.1f}"
-            if good
-            else cell["status"],
-            f"{cell['loss']:.3f}" if good else "",
-            f"{cell['steps']:,}",
-            f"{cell['seconds']:.0f}",
-        )
-    return shown
 
 
 def main() -> None:

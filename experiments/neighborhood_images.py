@@ -20,21 +20,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
 
-from experiments.long_range import constant_guess
 from farwide import data
+from farwide.comparison import accuracy_figure, accuracy_table, run_cell
 from farwide.data import Batch, DataError, LabelledImages, Task
 from farwide.endings import plain_endings
 from farwide.models import ImageConfig, image_model
-from farwide.plotting import Accuracy, save_png, task_accuracy
-from farwide.progress import counting_progress
+from farwide.plotting import save_png
 from farwide.runlog import LogError, environment_record, lock_directory, write_json
 from farwide.runlog.files import claim
-from farwide.training import Recipe, train_cell
+from farwide.training import Recipe
 
 MODELS: dict[str, dict[str, Any]] = {
     "neighborhood 3": {"mixer": "neighborhood", "window": 3},
@@ -208,112 +205,29 @@ def run(arguments: Arguments, console: Console) -> Path:
             seeds = range(arguments.seed, arguments.seed + setting.seeds)
             tasks = {seed: make_task(setting, seed) for seed in seeds}
             for name in models:
-                runs = [
-                    _train(setting, name, seed, tasks[seed], folder, environment, console)
-                    for seed in seeds
-                ]
-                found.append(cell(setting, name, runs, tasks[arguments.seed]))
+                config = model_config(setting, name, tasks[arguments.seed])
+                found.append(
+                    run_cell(
+                        setting.images,
+                        name,
+                        image_model(config),
+                        asdict(config),
+                        tasks,
+                        setting.recipe,
+                        folder,
+                        environment=environment,
+                        console=console,
+                    )
+                )
                 write_json(
                     folder / "results.json",
                     description | {"environment": environment, "cells": found},
                 )
-        draw(folder, found)
-    console.print(table(found))
+        if figure := accuracy_figure(found, zoom=True):
+            save_png(figure, folder / "accuracy.png")
+    console.print(accuracy_table(found))
     console.print(f"folder: {folder}", soft_wrap=True)
     return folder
-
-
-def _train(
-    setting: Setting,
-    name: str,
-    seed: int,
-    task: Task,
-    folder: Path,
-    environment: dict[str, Any],
-    console: Console,
-) -> dict[str, Any]:
-    """Train one model from one seed; the summary of its run."""
-    config = model_config(setting, name, task)
-    run_name = f"{setting.images}-{name}-s{seed}".replace(",", "").replace(" ", "_")
-    steps = setting.recipe.steps
-    with counting_progress(console, f"{setting.images}, {name}, seed {seed}", "step") as moved:
-        return train_cell(
-            run_name,
-            image_model(config),
-            asdict(config),
-            task,
-            setting.recipe,
-            folder / run_name,
-            seed=seed,
-            environment=environment,
-            on_progress=lambda done: moved(done, steps),
-        )
-
-
-def cell(setting: Setting, name: str, runs: list[dict[str, Any]], task: Task) -> dict[str, Any]:
-    """Means over the runs of one model.
-
-    The squared error of the mean accuracy p of n seeds on a test set of N is
-    p (1 - p) / N + s^2 / n, s the deviation between seeds; without the second part for one seed.
-    Runs that diverged are counted and left out of the means.
-    """
-    good = [r for r in runs if r["status"] == "finished"]
-    accuracies = np.array([r["metrics"]["accuracy"] for r in good])
-    accuracy = error = loss = None
-    if good:
-        accuracy = float(accuracies.mean())
-        between = accuracies.var(ddof=1) / len(good) if len(good) > 1 else 0.0
-        tested = float(task.test.weights.sum())
-        error = float((accuracy * (1 - accuracy) / tested + between) ** 0.5)
-        loss = float(np.mean([r["validation_loss"] for r in good]))
-    return {
-        "images": setting.images,
-        "model": name,
-        "parameters": runs[0]["params_total"],
-        "seeds": len(runs),
-        "diverged": len(runs) - len(good),
-        "accuracies": accuracies.tolist(),
-        "accuracy": accuracy,
-        "accuracy_error": error,
-        "chance": constant_guess(task),
-        "loss": loss,
-        "steps": setting.recipe.steps,
-        "seconds": float(np.mean([r["wall_seconds"] for r in runs])),
-    }
-
-
-def draw(folder: Path, found: list[dict[str, Any]]) -> None:
-    """One panel a data set; models of which every run diverged have no point."""
-    panels: dict[str, tuple[float, list[Accuracy]]] = {}
-    for each in found:
-        if each["accuracy"] is not None:
-            note = f"{each['seconds']:.0f} s"
-            point = Accuracy(each["model"], each["accuracy"], each["accuracy_error"], note)
-            panels.setdefault(each["images"], (each["chance"], []))[1].append(point)
-    if panels:
-        title = "Test accuracy after training (seconds above it); bars are 95%"
-        save_png(task_accuracy(panels, title, zoom=True), folder / "accuracy.png")
-
-
-def table(found: list[dict[str, Any]]) -> Table:
-    """One line a model and data set."""
-    shown = Table(title="Test accuracy in percent, loss in nats", box=None, pad_edge=False)
-    for column in ("images", "model"):
-        shown.add_column(column)
-    for column in ("parameters", "seeds", "accuracy", "loss", "s a run"):
-        shown.add_column(column, justify="right")
-    for each in found:
-        good = each["accuracy"] is not None
-        shown.add_row(
-            each["images"],
-            each["model"],
-            f"{each['parameters']:,}",
-            f"{each['seeds'] - each['diverged']} of {each['seeds']}",
-            f"{100 * each['accuracy']:.1f} ± {100 * each['accuracy_error']:.1f}" if good else "",
-            f"{each['loss']:.3f}" if good else "",
-            f"{each['seconds']:.0f}",
-        )
-    return shown
 
 
 def main() -> None:

@@ -13,17 +13,13 @@ from experiments.neighborhood_images import (
     MODELS,
     PRESETS,
     Arguments,
-    Setting,
-    cell,
     chosen,
-    make_task,
     model_config,
     run,
 )
 from farwide.data import DataError, LabelledImages, Task, image_task
 from farwide.models import image_model
 from farwide.runlog.files import read_json
-from farwide.training import Recipe
 
 SIDES = {"Fashion-MNIST": (28, 28), "digits": (8, 8)}
 
@@ -57,31 +53,13 @@ def test_a_part_of_a_preset_can_be_chosen():
         chosen(Arguments(images=("CIFAR-10",)))
 
 
-def test_errors_are_of_the_test_set_and_of_the_seeds():
-    setting = Setting("digits", Recipe(1), test_examples=100)
-    task = make_task(setting, 0)
-    runs = [
-        {"status": "finished", "metrics": {"accuracy": a}, "validation_loss": 1.0,
-         "params_total": 7, "wall_seconds": 2.0}
-        for a in (0.8, 0.9)
-    ]  # fmt: skip
-    one = cell(setting, "CNN 3", runs[:1], task)
-    assert one["accuracy_error"] == pytest.approx(0.04)
-    two = cell(setting, "CNN 3", runs, task)
-    assert two["accuracy"] == pytest.approx(0.85)
-    assert two["accuracy_error"] == pytest.approx(np.sqrt(0.85 * 0.15 / 100 + 0.005 / 2))
-    lost = runs[0] | {"status": "diverged", "metrics": {}}
-    assert cell(setting, "CNN 3", [lost, runs[1]], task)["diverged"] == 1
-    assert cell(setting, "CNN 3", [lost], task)["accuracy"] is None
-
-
 def test_a_small_job_ends_in_a_table_and_a_figure_and_is_not_done_twice(tmp_path):
     arguments = Arguments(preset="smoke", out=tmp_path, models=("neighborhood 3",))
     console = Console(file=io.StringIO(), width=120)
     folder = run(arguments, console)
     results = read_json(folder / "results.json")
     (found,) = results["cells"]
-    assert (found["images"], found["model"], found["steps"]) == ("digits", "neighborhood 3", 20)
+    assert (found["task"], found["model"], found["steps"]) == ("digits", "neighborhood 3", 20)
     assert found["accuracy"] > 0.2  # a guess has 0.1
     assert found["parameters"] > 1000
     assert results["environment"]
@@ -100,4 +78,4 @@ def test_the_demo_learns_with_every_mixer(tmp_path):
     floors = {"Fashion-MNIST": 0.75, "digits": 0.9}
     assert len(cells) == 8
     for found in cells:
-        assert found["accuracy"] > floors[found["images"]], found
+        assert found["accuracy"] > floors[found["task"]], found
