@@ -108,6 +108,15 @@ def test_training_learns_the_task(tmp_path, trainer):
     assert summary["metrics"]["ema_accuracy"] > 0.6
 
 
+@pytest.fixture
+def in_the_foreground():
+    """SIGINT as a terminal has it: it is ignored where the tests were started with `&`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("in_the_foreground")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_between_lines_and_the_rest_is_the_same(tmp_path, finished, trainer, number):
     """The signal comes in update 5, in the middle of a line's updates."""
@@ -131,6 +140,21 @@ def test_a_signal_saves_between_lines_and_the_rest_is_the_same(tmp_path, finishe
     same_run(tmp_path, finished, trainer)
 
 
+def test_an_ignored_signal_stays_ignored(tmp_path, finished, trainer):
+    def tell(position, size):
+        signal.raise_signal(signal.SIGINT)
+        return TASK.train(position, size)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        train(CONFIG, TASK._replace(train=tell), trainer, tmp_path, rates=RATES,
+              environment=ENVIRONMENT)  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    same_run(tmp_path, finished, trainer)
+
+
+@pytest.mark.usefixtures("in_the_foreground")
 def test_a_second_interrupt_is_an_ordinary_one(tmp_path, trainer):
     def insist(position, size):
         for _ in range(2):

@@ -13,14 +13,16 @@ from types import FrameType
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
     """Catch SIGTERM and the first SIGINT within the block; yields `stop_requested() -> bool`.
 
-    A second SIGINT is Ctrl-C as ever. What was set before is set again at the end. Outside the main
-    thread Python takes no handlers, so nothing is caught there.
+    A second SIGINT is Ctrl-C as ever. What was set before is set again at the end. What is ignored
+    stays ignored, as SIGINT is in a job that a shell put in the background. Outside the main thread
+    Python takes no handlers, so nothing is caught there.
     """
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
 
     def remember(number: int, frame: FrameType | None) -> None:
         caught.append(number)
