@@ -53,10 +53,9 @@ def token_times(models: Sequence[TokenTimes], title: str, *, width: float = styl
     ax.set_xlim(min(ends) / 1.2, max(ends) * 1.2)
     ax.set_ylim(min(times) / 1.4, max(times) * 1.4)
     style.log_axis(ax, "x", text=lambda v: f"{v:g}")
-    style.log_axis(ax, "y", text=lambda v: f"{v:g}")
+    style.log_axis(ax, "y")
     ax.set_xlabel("length of the sequence N")
     ax.set_ylabel("µs a token")
     style.size_key(figure, ax.get_legend_handles_labels()[0], 3 if narrow else 6)
-    note = "solid: one step with a state; dashed: the parallel form over all N, for each token"
-    style.set_title(figure, f"{title} ({note})")
+    style.set_title(figure, f"{title}: a step (solid), or all N positions again (dashed)")
     return figure
