@@ -51,14 +51,14 @@ def run_cell(
     Returns:
       The cell, as `average` makes it. Runs that are finished are not trained again.
     """
-    runs = []
+    runs, trainer = [], recipe.trainer(model)
     for seed, task in tasks.items():
         run_name = f"{label}-{name}-s{seed}".replace(",", "").replace(" ", "_")
         with counting_progress(console, f"{label}, {name}, seed {seed}", "step") as moved:
             runs.append(
                 train_cell(
                     run_name,
-                    model,
+                    trainer,
                     facts,
                     task,
                     recipe,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -70,6 +71,7 @@ def generate(
     return _sample(generator, params, prompt, count, key, temperature)
 
 
+@partial(jax.jit, static_argnames=("generator", "count", "temperature"))
 def _sample(
     generator: Generator,
     params: Params,
@@ -93,13 +95,9 @@ def _sample(
         tokens = pick(logits, key)
         return (state, tokens), tokens
 
-    @jax.jit
-    def run(prompt: jax.Array, keys: jax.Array) -> jax.Array:
-        state = generator.start(params, len(prompt))
-        first, state = generator.step(params, prompt[:, 0], state)
-        (state, logits), _ = jax.lax.scan(read, (state, first), prompt[:, 1:].T)
-        tokens = pick(logits, keys[0])
-        _, rest = jax.lax.scan(write, (state, tokens), keys[1:])
-        return jnp.concatenate([tokens[None], rest]).T
-
-    return run(prompt, jax.random.split(key, count))
+    keys = jax.random.split(key, count)
+    first, state = generator.step(params, prompt[:, 0], generator.start(params, len(prompt)))
+    (state, logits), _ = jax.lax.scan(read, (state, first), prompt[:, 1:].T)
+    tokens = pick(logits, keys[0])
+    _, rest = jax.lax.scan(write, (state, tokens), keys[1:])
+    return jnp.concatenate([tokens[None], rest]).T

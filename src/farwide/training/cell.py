@@ -14,7 +14,7 @@ from farwide.training.loop import train
 from farwide.training.run import RunConfig, describe, tokens_per_example
 from farwide.training.schedule import Schedule
 from farwide.training.step import StepOptions
-from farwide.training.trainer import make_trainer
+from farwide.training.trainer import Trainer, make_trainer
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,24 @@ class Recipe:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
 
+    @property
+    def adam(self) -> AdamW:
+        """The optimiser, without its rate."""
+        return AdamW(weight_decay=self.weight_decay)
+
+    @property
+    def options(self) -> StepOptions:
+        """Of the step."""
+        return StepOptions(clip_norm=self.clip_norm)
+
+    def trainer(self, model: Model) -> Trainer:
+        """The compiled functions of a model; they serve every seed and order of the data."""
+        return make_trainer(model, self.adam.transformation(dense_kernels), self.options)
+
 
 def train_cell(
     name: str,
-    model: Model,
+    trainer: Trainer,
     facts: Mapping[str, Any],
     task: Task,
     recipe: Recipe,
@@ -51,7 +65,7 @@ def train_cell(
 
     Args:
       name: of the run.
-      model: as made from `facts`.
+      trainer: `recipe.trainer(model)`.
       facts: the model's description in plain values, written to config.json.
       task: the data.
       recipe: how.
@@ -63,21 +77,18 @@ def train_cell(
     Raises:
       As `train`.
     """
-    adam = AdamW(weight_decay=recipe.weight_decay)
     schedule = Schedule(peak=recipe.learning_rate, warmup_fraction=0.1)
-    options = StepOptions(clip_norm=recipe.clip_norm)
     config = RunConfig(
         name=name,
         model=facts,
         task=describe(task),
-        optimizer=asdict(adam) | asdict(schedule),
+        optimizer=asdict(recipe.adam) | asdict(schedule),
         steps=recipe.steps,
         batch_size=recipe.batch_size,
         seed=seed,
         tokens_per_example=tokens_per_example(task),
-        step=options.arithmetic(),
+        step=recipe.options.arithmetic(),
     )
-    trainer = make_trainer(model, adam.transformation(dense_kernels), options)
     return train(
         config,
         task,
