@@ -25,7 +25,7 @@ from rich.console import Console
 
 from farwide import data
 from farwide.comparison import accuracy_figure, accuracy_table, run_cell
-from farwide.data import Batch, DataError, LabelledImages, Task
+from farwide.data import DataError, LabelledImages, Task
 from farwide.endings import plain_endings
 from farwide.models import ImageConfig, image_model
 from farwide.plotting import save_png
@@ -156,12 +156,7 @@ def model_config(setting: Setting, name: str, task: Task) -> ImageConfig:
 def make_task(setting: Setting, seed: int) -> Task:
     """The images in an order of their own for each seed, with the test examples asked for."""
     task = data.image_task(IMAGES[setting.images](), shrink=setting.shrink, seed=seed)
-    if setting.test_examples is None:
-        return task
-    return task._replace(
-        test=Batch(*(part[: setting.test_examples] for part in task.test)),
-        facts=task.facts | {"test_examples": setting.test_examples},
-    )
+    return task.tested_on(setting.test_examples)
 
 
 def chosen(arguments: Arguments) -> list[tuple[Setting, tuple[str, ...]]]:

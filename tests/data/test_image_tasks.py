@@ -88,6 +88,18 @@ def test_facts_tell_sets_apart():
     assert image_task(images).facts["sha256"] != image_task(other).facts["sha256"]
 
 
+def test_fewer_test_examples_are_the_first_ones_and_a_fact():
+    task = image_task(colours())
+    fewer = task.tested_on(3)
+    np.testing.assert_array_equal(fewer.test.inputs, task.test.inputs[:3])
+    assert len(fewer.test.weights) == 3
+    assert fewer.facts["test_examples"] == 3
+    assert task.tested_on(None) is task
+    for wrong in (0, 11):
+        with pytest.raises(ValueError, match=f"examples is {wrong}; accepted is 1 to 10"):
+            task.tested_on(wrong)
+
+
 def test_bad_values_are_refused_by_name():
     with pytest.raises(ValueError, match="shrink is 3; accepted is a divisor of 4 and of 6"):
         image_task(colours(), shrink=3)

@@ -53,3 +53,17 @@ class Task(NamedTuple):
     def per_position(self) -> bool:
         """Whether every position has a target of its own (else there is one an example)."""
         return self.test.targets.ndim > 1
+
+    def tested_on(self, examples: int | None) -> Task:
+        """The task with the first so many of its test examples; None for all.
+
+        Raises:
+          ValueError: examples is below 1 or above what there is.
+        """
+        if examples is None:
+            return self
+        there = len(self.test.targets)
+        if not 1 <= examples <= there:
+            raise ValueError(f"examples is {examples}; accepted is 1 to {there}")
+        test = Batch(*(part[:examples] for part in self.test))
+        return self._replace(test=test, facts=self.facts | {"test_examples": examples})
