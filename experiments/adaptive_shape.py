@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 from rich.console import Console
@@ -37,6 +38,7 @@ from farwide.models import (
     dense_kernels,
     image_model,
     reshape_image_model,
+    reshape_moments,
     training_flops_per_image,
 )
 from farwide.plotting import ShapeCurve, adaptive_shape, save_png
@@ -150,13 +152,11 @@ def trainer(config: ImageConfig) -> Trainer:
 
 
 def reshaped(state: TrainState, old: ImageConfig, new: ImageConfig) -> TrainState:
-    """The state in another shape: Adam's moments start at 0 in arrays that changed their size."""
+    """The state in another shape; Adam's moments of what is new start at 0."""
     key = jax.random.fold_in(state.key, 2**31 + new.patch + 64 * new.width)  # of no update
     params = reshape_image_model(state.params, old, new, key)
-    empty = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), trainer(new).shapes().opt_state)
-    moments = jax.tree.map(
-        lambda before, zero: before if before.shape == zero.shape else zero, state.opt_state, empty
-    )
+    empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), trainer(new).shapes().opt_state)
+    moments = reshape_moments(state.opt_state, empty, old, new)
     return state._replace(params=params, opt_state=moments)
 
 

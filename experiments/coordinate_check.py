@@ -42,7 +42,7 @@ RATES = {
     ("perceptron", "adam"): 0.02,
     ("perceptron", "sgd"): 1.0,
     ("language model", "adam"): 0.01,
-    ("language model", "sgd"): 0.2,
+    ("language model", "sgd"): 0.1,
 }
 NTK_RATE = 0.1  # of the NTK parametrisation, whose readout starts at full size
 SHOWN = {

@@ -30,8 +30,7 @@ from farwide.data import DataError, Task
 from farwide.endings import plain_endings
 from farwide.models import SequenceConfig, mixer, sequence_model
 from farwide.models.filters import S4D, Hyena, SGConv
-from farwide.models.mixers import Gated, MixerConfig
-from farwide.models.mixers.make import NOT_CAUSAL
+from farwide.models.mixers import Gated, MixerConfig, has_causal_form
 from farwide.plotting import save_png
 from farwide.runlog import LogError, environment_record, lock_directory, write_json
 from farwide.runlog.files import claim
@@ -120,7 +119,7 @@ PRESETS: dict[str, tuple[Setting, ...]] = {
         _recall("gated_long_conv", 8000, 5e-3, 128, 0),
         _recall("h3", 14_000, 1e-2, 64, 2),
         _recall("hyena", 8000, 5e-3, 64, 0),
-        Setting("delayed copy", {"length": 512}, Recipe(600, 32), ("s4d",)),
+        Setting("delayed copy", {"length": 256}, Recipe(1500, 32), ("s4d",)),
         Setting(
             "sequential Fashion-MNIST",
             {"shrink": 2, "tested": 2000},
@@ -169,10 +168,11 @@ def model_config(setting: Setting, name: str, task: Task) -> SequenceConfig:
     """The model of a cell. Where the target is one for a sequence and nothing forbids it, both
     directions are seen and the mean is read, but for ListOps, whose end is where the answer is.
     """
-    causal = name not in NOT_CAUSAL and (task.per_position or setting.task == "ListOps")
+    settings = setting.settings.get(name) or mixer(name)
+    causal = has_causal_form(settings) and (task.per_position or setting.task == "ListOps")
     readout = "positions" if task.per_position else ("last" if causal else "mean")
     return SequenceConfig(
-        mixer=setting.settings.get(name) or mixer(name),
+        mixer=settings,
         width=setting.width,
         depth=setting.depth,
         length=task.input_shape[0],

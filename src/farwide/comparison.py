@@ -75,7 +75,8 @@ def average(label: str, name: str, runs: Sequence[dict[str, Any]], task: Task) -
     """Means over the runs of one model on one task, as plain values.
 
     The squared error of the mean accuracy p of n seeds on a test set of N targets is
-    p (1 - p) / N + s^2 / n, s the deviation between seeds; without the second part for one seed.
+    q (1 - q) / (N + 4) + s^2 / n, with q = (p N + 2) / (N + 4), so that 100% has an error too
+    (Agresti and Coull 1998), and s the deviation between seeds; one seed has the first part alone.
     Runs that diverged are counted and left out of the means; where all did, those are None.
     """
     good = [r for r in runs if r["status"] == "finished"]
@@ -85,7 +86,8 @@ def average(label: str, name: str, runs: Sequence[dict[str, Any]], task: Task) -
         accuracy = float(accuracies.mean())
         between = accuracies.var(ddof=1) / len(good) if len(good) > 1 else 0.0
         tested = float(task.test.weights.sum())
-        error = float((accuracy * (1 - accuracy) / tested + between) ** 0.5)
+        q = (accuracy * tested + 2) / (tested + 4)
+        error = float((q * (1 - q) / (tested + 4) + between) ** 0.5)
         loss = float(np.mean([r["validation_loss"] for r in good]))
     return {
         "task": label,

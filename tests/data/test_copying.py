@@ -43,7 +43,7 @@ def test_orders(kind):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"length": 31, "tokens": 16}, "length is 31; accepted is a whole number >= 32"),
+        ({"length": 31, "tokens": 16}, "length is 31; accepted is an integer of at least 32"),
         ({"alphabet": 3}, "alphabet is 3"),
         ({"tokens": 0}, "tokens is 0"),
     ],

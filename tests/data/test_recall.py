@@ -87,9 +87,9 @@ def test_orders(kind):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"length": 15}, "length is 15; accepted is a whole number >= 16"),
+        ({"length": 15}, "length is 15; accepted is an integer of at least 16"),
         ({"length": 17}, "length is 17; accepted is an even number"),
-        ({"vocabulary": 9}, "vocabulary is 9; accepted is a whole number >= 10"),
+        ({"vocabulary": 9}, "vocabulary is 9; accepted is an integer of at least 10"),
         ({"power_a": 0.0}, "power_a is 0.0; accepted is a number > 0"),
         ({"pairs": 0}, "pairs is 0"),
         ({"test_examples": 0}, "test_examples is 0"),

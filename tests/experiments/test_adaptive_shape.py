@@ -115,11 +115,3 @@ def test_a_small_job_ends_in_a_table_and_a_figure_and_is_not_done_twice(tmp_path
     before = (folder / "adaptive-s0.json").stat().st_mtime_ns
     run(arguments, console)
     assert (folder / "adaptive-s0.json").stat().st_mtime_ns == before
-
-
-@pytest.mark.slow
-def test_the_demo_changes_its_shape_and_learns(tmp_path):
-    results = read_json(run(Arguments(out=tmp_path), Console(file=io.StringIO())) / "results.json")
-    assert len(results["plan"]) >= 2
-    for cell in results["cells"]:
-        assert cell["test_accuracy"] > 0.7, cell["name"]

@@ -9,9 +9,11 @@ import jax
 import pytest
 from rich.console import Console
 
+import farwide.models.mixers.gated
 from experiments.long_range import (
     MIXERS,
     PRESETS,
+    SHORT,
     TASKS,
     Arguments,
     Setting,
@@ -22,7 +24,8 @@ from experiments.long_range import (
 from farwide.data import DataError
 from farwide.models import sequence_model
 from farwide.runlog.files import read_json
-from farwide.training import Recipe
+from farwide.training import Recipe, train_cell
+from kernels_pallas import long_conv
 
 SMALL = {
     "MQAR": {"length": 32, "pairs": 2, "vocabulary": 32},
@@ -75,10 +78,34 @@ def test_a_small_job_ends_in_a_table_and_a_figure_and_is_not_done_twice(tmp_path
     assert "MQAR" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def trained(setting, name, folder):
+    """Test accuracy of one cell."""
+    task = TASKS[setting.task](**setting.options)
+    model = sequence_model(model_config(setting, name, task))
+    summary = train_cell(name, setting.recipe.trainer(model), {}, task, setting.recipe, folder)
+    return summary["metrics"]["accuracy"]
+
+
+def backwards(x, k, *, pre_gate, post_gate, **options):
+    """The long convolution that sees what comes, not what came."""
+    flipped = [None if part is None else part[:, ::-1] for part in (x, pre_gate, post_gate)]
+    y = long_conv(flipped[0], k, pre_gate=flipped[1], post_gate=flipped[2], **options)
+    return y[:, ::-1]
+
+
 @pytest.mark.slow
-def test_the_demo_separates_gates_from_none(tmp_path):
-    folder = run(Arguments(out=tmp_path), Console(file=io.StringIO()))
-    cells = read_json(folder / "results.json")["cells"]
-    accuracy = {cell["model"]: cell["accuracy"] for cell in cells}
-    assert accuracy["attention"] > 0.9
-    assert accuracy["hyena"] > accuracy["long_conv"]
+@pytest.mark.parametrize("name", SHORT)
+def test_gates_recall_at_the_published_size_unless_the_filter_looks_ahead(
+    name, tmp_path, monkeypatch
+):
+    published = {"length": 20, "vocabulary": 10}  # Fu et al. 2022, table 2: H3 99.8%
+    setting = Setting("associative recall", published, Recipe(1500), (name,), SHORT, 32)
+    assert trained(setting, name, tmp_path / "right") > 0.97
+    monkeypatch.setattr(farwide.models.mixers.gated, "long_conv", backwards)
+    assert trained(setting, name, tmp_path / "wrong") < 0.6
+
+
+@pytest.mark.slow
+def test_s4d_remembers_over_a_delay(tmp_path):
+    setting = Setting("delayed copy", {"length": 128}, Recipe(300, 32), ("s4d",))
+    assert trained(setting, "s4d", tmp_path) > 0.99

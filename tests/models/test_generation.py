@@ -24,11 +24,11 @@ from farwide.models import (
     sequence_generator,
     sequence_model,
 )
-from farwide.models.mixers.make import NOT_CAUSAL
+from farwide.models.mixers import has_causal_form
 
 LENGTH = 37
 CONFIG = SequenceConfig(width=8, depth=1, length=LENGTH, outputs=11, vocabulary=13)
-CAUSAL = {name: mixer(name) for name in MIXERS if name not in NOT_CAUSAL} | {
+CAUSAL = {name: mixer(name) for name in MIXERS if has_causal_form(mixer(name))} | {
     "s4d real bilinear": Conv(S4D(8, "real", "bilinear")),
     "h3 legs": Gated(S4D(8, "legs"), short="keys"),
     "hyena order 3": Gated(Hyena(hidden=8), order=3),

@@ -15,6 +15,7 @@ from farwide.models import (
     image_model,
     mlp,
     reshape_image_model,
+    reshape_moments,
     resize_patches,
     training_flops_per_image,
     widen_mlp,
@@ -86,6 +87,29 @@ def test_a_wider_model_has_the_same_outputs_and_learns_with_its_new_units(mixer)
     np.testing.assert_allclose(after, before, atol=1e-5 * float(jnp.abs(before).max()))
     for layer in ("patches", "down_0"):
         assert jnp.abs(gradient[layer]["kernel"][..., 16:]).max() > 1e-4, layer
+
+
+@pytest.mark.parametrize("mixer", ["attention", "cnn"])
+def test_moments_of_old_entries_lie_where_their_gradients_do(mixer):
+    old = replace(OLD, mixer=mixer, positions=True)
+    new = replace(old, width=24, heads=3)
+    params = image_model(old).init(KEY)
+    x = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
+
+    def gradient(config, params):
+        return jax.jit(jax.grad(lambda p: jnp.sum(image_model(config).apply(p, x) ** 2)))(params)
+
+    grown = reshape_image_model(params, old, new, jax.random.key(2))
+    zeros = jax.tree.map(jnp.zeros_like, grown)
+    moments = reshape_moments(gradient(old, params), zeros, old, new)
+    places = reshape_moments(jax.tree.map(jnp.ones_like, params), zeros, old, new)
+    found = jax.tree.map(jnp.multiply, gradient(new, grown), places)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(moments), jax.tree.leaves(found), strict=True
+    ):
+        gain = (16 / 24) ** 0.5 if path[-1].key == "scale" else 1.0  # the gains were scaled by it
+        np.testing.assert_allclose(a, gain * b, atol=1e-4 * float(jnp.abs(a).max()) + 1e-7)
+        assert jnp.abs(a).max() > 0
 
 
 def test_patches_change_the_embedding_alone_and_other_changes_are_refused():

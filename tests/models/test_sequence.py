@@ -20,7 +20,7 @@ from farwide.models import (
     sequence_model,
 )
 from farwide.models.butterfly import LearnedTransform, radices
-from farwide.models.mixers.make import NOT_CAUSAL, make_mixer
+from farwide.models.mixers import has_causal_form, make_mixer
 from kernels_pallas import long_conv
 from tests.numerics import assert_close
 
@@ -44,7 +44,7 @@ def influence(config):
     return np.asarray(jacobian(jax.random.key(0)))
 
 
-@pytest.mark.parametrize("name", [n for n in MIXERS if n not in NOT_CAUSAL])
+@pytest.mark.parametrize("name", [n for n in MIXERS if has_causal_form(mixer(n))])
 def test_causal_models_do_not_see_the_future(name):
     found = influence(replace(CONFIG, mixer=mixer(name)))
     assert np.triu(found, 1).max() <= 1e-6 * found.max()
@@ -126,7 +126,8 @@ def test_learning_moves_the_transform():
         ({"readout": "max"}, "readout is 'max'"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"mixer": (Conv(), Conv())}, "mixer has 2 settings"),
-        ({"mixer": TokenMlp()}, "causal is True"),
+        ({"mixer": TokenMlp()}, "causal is True; accepted with TokenMlp"),
+        ({"mixer": Conv(butterfly=True)}, "causal is True; accepted with Conv"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
@@ -139,8 +140,8 @@ def test_bad_calls_are_named():
     params = jax.jit(model.init)(jax.random.key(0))
     with pytest.raises(ValueError, match=r"inputs has shape \(1, 23\); this model takes"):
         model.apply(params, jnp.zeros((1, 23), jnp.int32))
-    with pytest.raises(ValueError, match="accepted with butterfly is False"):
-        sequence_model(replace(CONFIG, mixer=mixer("butterfly"))).init(jax.random.key(0))
+    with pytest.raises(ValueError, match=r"causal is True; accepted with Conv.* is False"):
+        make_mixer(mixer("butterfly"), 8, 8, causal=True)
     with pytest.raises(ValueError, match="name is 'mamba'"):
         mixer("mamba")
     with pytest.raises(TypeError, match="mixer is 'conv'"):

@@ -50,7 +50,7 @@ def check_lm(parametrisation, optimizer, widths, seeds, **options):
         scale = 4.0 if parametrisation == "mup" else 4.0 * (width / widths[0]) ** 0.5
         return long_conv_lm(LongConvLMConfig(width, 1, sequence_length=32, output_scale=scale))
 
-    rates = {"adam": 0.01, "sgd": 0.2}
+    rates = {"adam": 0.01, "sgd": 0.1}
     x, loss = text()
     return coordinate_check(
         make, widths, x, loss, learning_rate=rates[optimizer], optimizer=optimizer, seeds=seeds,
@@ -104,15 +104,19 @@ def test_a_language_model_of_long_convolutions_is_flat_in_mup():
 @pytest.mark.parametrize("check", [check_mlp, check_lm])
 def test_flat_from_64_to_1024_in_mup_and_not_in_the_standard_parametrisation(check, optimizer):
     options = {"zero_readout": True} if check is check_mlp else {}
-    found = check("mup", optimizer, (64, 128, 256, 512, 1024), 8, **options)
-    if (check, optimizer) == (check_lm, "sgd"):
-        # Gates make the mixer cubic in its input, and SGD's steps are as heavy-tailed as the
-        # gradients: a run in twenty leaves by its gates. The others are measured by the median.
+    heavy = (check, optimizer) == (check_lm, "sgd")
+    found = check("mup", optimizer, (64, 128, 256, 512, 1024), 16 if heavy else 8, **options)
+    bounds = dict.fromkeys(found.change, FLAT)
+    if heavy:
+        # Gates make the mixer cubic in its input and the gradients heavy-tailed: hence the median.
+        # The outputs of the narrowest models move more: flat from 256 on, and nearly so from 64.
         medians = {k: np.median(v, axis=1, keepdims=True) for k, v in found.change.items()}
-        found, bound = found._replace(change=medians), 2 * FLAT
-    else:
-        bound = FLAT
-    assert max(map(abs, values(found).values())) < bound, slopes(found)
+        found = found._replace(change=medians)
+        wide = CoordinateCheck(found.widths[2:], {k: v[2:] for k, v in medians.items()})
+        assert max(map(abs, values(wide).values())) < FLAT, slopes(wide)
+        bounds["outputs"] = 1.5 * FLAT
+    worst = {k: v for k, v in values(found).items() if abs(v) >= bounds[k]}
+    assert not worst, slopes(found)
     other = values(check("standard", optimizer, (64, 256, 1024), 2))
     assert max(value if np.isfinite(value) else np.inf for value in other.values()) > 0.5
 

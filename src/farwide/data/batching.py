@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from farwide.data.task import Batch
+from farwide.validate import at_least
 
 TRAIN, TEST, FIXED = 0, 1, 2  # streams of a seed: examples, held-out examples, what never changes
 KEPT = 4  # blocks (or permutations) kept, so that neighbouring batches make nothing twice
@@ -44,14 +45,16 @@ def shuffled(count: int, gather: Callable[[np.ndarray], Batch], seed: int) -> Tr
     Raises:
       ValueError: no example, a negative seed; later, a position below 0 or a size below 1.
     """
-    at_least(count=(count, 1), seed=(seed, 0))
+    at_least(1, count=count)
+    at_least(0, seed=seed)
 
     @lru_cache(maxsize=KEPT)
     def order(epoch: int) -> np.ndarray:
         return stream(seed, TRAIN, epoch).permutation(count)
 
     def train(position: int, size: int) -> Batch:
-        at_least(position=(position, 0), size=(size, 1))
+        at_least(0, position=position)
+        at_least(1, size=size)
         spans = _spans(position, size, count)
         return gather(np.concatenate([order(e)[low:high] for e, low, high in spans]))
 
@@ -100,14 +103,16 @@ def generated(make: Make, seed: int, block: int) -> tuple[Train, Callable[[int],
     Raises:
       ValueError: a block below 1, a negative seed; later, a position below 0, a size below 1.
     """
-    at_least(block=(block, 1), seed=(seed, 0))
+    at_least(1, block=block)
+    at_least(0, seed=seed)
 
     @lru_cache(maxsize=KEPT)
     def made(side: int, number: int) -> Batch:
         return make(stream(seed, side, number), block)
 
     def window(side: int, position: int, size: int) -> Batch:
-        at_least(position=(position, 0), size=(size, 1))
+        at_least(0, position=position)
+        at_least(1, size=size)
         parts = [
             Batch(*(array[low:high] for array in made(side, number)))
             for number, low, high in _spans(position, size, block)
@@ -118,18 +123,6 @@ def generated(make: Make, seed: int, block: int) -> tuple[Train, Callable[[int],
         lambda position, size: window(TRAIN, position, size),
         lambda count: window(TEST, 0, count),
     )
-
-
-def at_least(**arguments: tuple[int, int]) -> None:
-    """Raise ValueError for the first `name=(value, smallest)` that is no whole number or below it.
-
-    Raises:
-      ValueError: with the argument's name, its value, and the smallest accepted.
-    """
-    for name, (value, smallest) in arguments.items():
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not whole or value < smallest:
-            raise ValueError(f"{name} is {value!r}; accepted is a whole number >= {smallest}")
 
 
 def fingerprint(*arrays: np.ndarray) -> str:

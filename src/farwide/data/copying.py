@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from farwide.data.batching import at_least, generated
+from farwide.data.batching import generated
 from farwide.data.sampling import distinct
 from farwide.data.task import Batch, Task
+from farwide.validate import at_least
 
 BLOCK = 256  # examples made at once
 
@@ -85,8 +86,9 @@ def delayed_copy(
 def _copying(
     name: str, length: int, tokens: int, alphabet: int, seed: int, test_examples: int
 ) -> Task:
-    at_least(tokens=(tokens, 1), alphabet=(alphabet, 4), test_examples=(test_examples, 1))
-    at_least(length=(length, 2 * tokens))
+    at_least(1, tokens=tokens, test_examples=test_examples)
+    at_least(4, alphabet=alphabet)
+    at_least(2 * tokens, length=length)
     body = length - tokens
 
     def make(rng: np.random.Generator, count: int) -> Batch:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from farwide.data.batching import FIXED, at_least, fingerprint, shuffled, stream
+from farwide.data.batching import FIXED, fingerprint, shuffled, stream
 from farwide.data.images import LabelledImages
 from farwide.data.task import Batch, Task
+from farwide.validate import at_least
 
 LUMA = (0.299, 0.587, 0.114)  # red, green and blue in a grey value, ITU-R BT.601
 
@@ -81,7 +82,7 @@ def _task(
     permutation: int | None,
     seed: int,
 ) -> Task:
-    at_least(shrink=(shrink, 1))
+    at_least(1, shrink=shrink)
     height, width, channels = images.x_train.shape[1:]
     if height % shrink or width % shrink:
         raise ValueError(f"shrink is {shrink}; accepted is a divisor of {height} and of {width}")
@@ -94,7 +95,7 @@ def _task(
     pixels = x_train.shape[1] * x_train.shape[2]
     order = np.arange(pixels)
     if permutation is not None:
-        at_least(permutation_seed=(permutation, 0))
+        at_least(0, permutation_seed=permutation)
         order = stream(permutation, FIXED).permutation(pixels)
     shape = (pixels, x_train.shape[3]) if form == "sequence" else x_train.shape[1:]
 

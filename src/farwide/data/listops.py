@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from farwide.data.batching import at_least, generated
+from farwide.data.batching import generated
 from farwide.data.expressions import TOKENS, random_trees
 from farwide.data.task import Batch, Task
+from farwide.validate import at_least
 
 BLOCK = 64  # examples made at once
 DRAWN = 4096  # trees drawn at once, of which few have the lengths that are asked for
@@ -50,10 +51,11 @@ def list_ops(
       Nangia and Bowman 2018, ListOps: a diagnostic dataset for latent tree learning; Tay et al.
       2020, Long Range Arena, section 2.2.1.
     """
-    at_least(length=(length, 4), depth=(depth, 2), arguments=(arguments, 2))
-    at_least(test_examples=(test_examples, 1))
+    at_least(4, length=length)
+    at_least(2, depth=depth, arguments=arguments)
+    at_least(1, test_examples=test_examples)
     shortest = max(length // 4, 1) if shortest is None else shortest
-    at_least(shortest=(shortest, 1))
+    at_least(1, shortest=shortest)
     if shortest > length:
         raise ValueError(f"shortest is {shortest}; accepted is at most length, {length}")
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from farwide.data.batching import at_least
 from farwide.data.expressions import CLOSE, DIGIT, OPEN, OPERATORS
 from farwide.data.expressions import TOKENS as LIST_TOKENS
 from farwide.data.locate import DataError
 from farwide.data.sequences import byte_tokens, labelled, rows_of
 from farwide.data.task import Task
+from farwide.validate import at_least
 
 WORDS = {f"[{name}": OPEN + i for i, name in enumerate(OPERATORS)}
 WORDS |= {str(digit): DIGIT + digit for digit in range(10)} | {"]": CLOSE}
@@ -41,7 +41,7 @@ def lra_list_ops(folder: str | Path, *, length: int = 2000, seed: int = 0) -> Ta
     Raises:
       DataError: a file is missing, or holds what is no such expression.
     """
-    at_least(length=(length, 1))
+    at_least(1, length=length)
     names = ("basic_train.tsv", "basic_test.tsv")
     root = _root(folder, names, ("listops-1000", "listops"))
     train, test = (_expressions(root / name, length) for name in names)
@@ -94,7 +94,7 @@ def lra_retrieval(folder: str | Path, *, length: int = 4000, seed: int = 0) -> T
     Raises:
       DataError: a file is missing, or a line has not those fields.
     """
-    at_least(length=(length, 1))
+    at_least(1, length=length)
     names = ("new_aan_pairs.train.tsv", "new_aan_pairs.test.tsv")
     root = _root(folder, names, ("tsv_data",))
     train, test = (_pairs(root / name, length) for name in names)
@@ -143,7 +143,7 @@ def lra_text(folder: str | Path, *, length: int = 4096, seed: int = 0) -> Task:
     References:
       Maas et al. 2011, Learning word vectors for sentiment analysis.
     """
-    at_least(length=(length, 1))
+    at_least(1, length=length)
     parts = tuple(f"{side}/{kind}" for side in ("train", "test") for kind in ("neg", "pos"))
     root = _root(folder, parts, ("aclImdb",))
     sides = []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from farwide.data.batching import at_least, generated
+from farwide.data.batching import generated
 from farwide.data.snakes import Geometry, Scenes, grow_scenes, near
 from farwide.data.task import Batch, Task
+from farwide.validate import at_least
 
 BLOCKS = {32: 512}  # examples made at once, half of each class; of other sizes, 128
 TRIALS = 20  # scenes begun for an image after which paths are taken to be too long
@@ -54,7 +55,8 @@ def pathfinder(
       Linsley et al. 2018, Learning long-range spatial dependencies with horizontal gated recurrent
       units, section 3; Tay et al. 2020, Long Range Arena, section 2.2.5.
     """
-    at_least(contour=(contour, 2), test_examples=(test_examples, 1))
+    at_least(2, contour=contour)
+    at_least(1, test_examples=test_examples)
     if contour > 90:
         raise ValueError(f"contour is {contour}; accepted is at most 90")
     if geometry is None and size not in GEOMETRIES:

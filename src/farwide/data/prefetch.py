@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from farwide.data.batching import at_least
 from farwide.data.task import Batch, Task
+from farwide.validate import at_least
 
 
 def batches(task: Task, size: int, *, start: int = 0, ahead: int = 2) -> Iterator[Batch]:
@@ -30,7 +30,8 @@ def batches(task: Task, size: int, *, start: int = 0, ahead: int = 2) -> Iterato
     Raises:
       ValueError: an argument is out of range. What `task.train` raises is raised by `next`.
     """
-    at_least(size=(size, 1), start=(start, 0), ahead=(ahead, 1))
+    at_least(1, size=size, ahead=ahead)
+    at_least(0, start=start)
     return _batches(task, size, start, ahead)
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from farwide.data.batching import at_least, generated
+from farwide.data.batching import generated
 from farwide.data.sampling import distinct, weighted
 from farwide.data.task import Batch, Task
+from farwide.validate import at_least
 
 BLOCK = 256  # examples made at once
 
@@ -50,8 +51,9 @@ def mqar(
     References:
       Arora et al. 2023, Zoology, section 3 and appendix C, as its released code samples it.
     """
-    at_least(pairs=(pairs, 1), test_examples=(test_examples, 1))
-    at_least(length=(length, 4 * pairs), vocabulary=(vocabulary, 2 * pairs + 2))
+    at_least(1, pairs=pairs, test_examples=test_examples)
+    at_least(4 * pairs, length=length)
+    at_least(2 * pairs + 2, vocabulary=vocabulary)
     if length % 2:
         raise ValueError(f"length is {length}; accepted is an even number")
     if not 0 < power_a < np.inf:
@@ -106,7 +108,9 @@ def associative_recall(
       Fu et al. 2022, Hungry Hungry Hippos, section 3.1; Poli et al. 2023, Hyena Hierarchy,
       section 4.1.
     """
-    at_least(length=(length, 3), vocabulary=(vocabulary, 4), test_examples=(test_examples, 1))
+    at_least(3, length=length)
+    at_least(4, vocabulary=vocabulary)
+    at_least(1, test_examples=test_examples)
     half = vocabulary // 2
     pairs = (length - 1) // 2
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from farwide.data.batching import at_least, shuffled
+from farwide.data.batching import shuffled
 from farwide.data.corpus import Corpus
 from farwide.data.task import Batch, Task
 from farwide.data.windows import validation_windows
+from farwide.validate import at_least
 
 
 def byte_text(corpus: Corpus, *, length: int = 256, test_windows: int = 256, seed: int = 0) -> Task:
@@ -29,7 +30,7 @@ def byte_text(corpus: Corpus, *, length: int = 256, test_windows: int = 256, see
     Raises:
       ValueError: a side of the corpus is shorter than one window; an argument is out of range.
     """
-    at_least(length=(length, 1), test_windows=(test_windows, 1))
+    at_least(1, length=length, test_windows=test_windows)
     count = (len(corpus.train) - 1) // length
     if count < 1:
         raise ValueError(

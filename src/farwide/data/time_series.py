@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from farwide.data.batching import at_least
 from farwide.data.locate import DataError, locate
 from farwide.data.sequences import labelled
 from farwide.data.task import Task
+from farwide.validate import at_least
 
 ENDINGS = (".tsv", ".ts", ".txt")
 
@@ -53,7 +53,7 @@ def time_series(folder: str | Path, name: str, *, standardise: bool = True, seed
       Dau et al. 2019, The UCR time series archive; Bagnall et al. 2018, The UEA multivariate time
       series classification archive.
     """
-    at_least(seed=(seed, 0))
+    at_least(0, seed=seed)
     paths = [_find(Path(folder).expanduser(), f"{name}_{side}") for side in ("TRAIN", "TEST")]
     sides = [_read(path) for path in paths]
     (x_train, train_labels), (x_test, test_labels) = sides

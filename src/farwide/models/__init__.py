@@ -44,7 +44,12 @@ from farwide.models.neighborhood_attention import (
     NeighborhoodAttention3D,
 )
 from farwide.models.online_conv import OnlineConv, start_online_conv, step_online_conv
-from farwide.models.reshape import reshape_image_model, resize_patches, widen_mlp
+from farwide.models.reshape import (
+    reshape_image_model,
+    reshape_moments,
+    resize_patches,
+    widen_mlp,
+)
 from farwide.models.rotary import axial_rotary
 from farwide.models.sequence import SequenceConfig, sequence_generator, sequence_model
 
@@ -92,6 +97,7 @@ __all__ = [
     "mixer",
     "mlp",
     "reshape_image_model",
+    "reshape_moments",
     "resize_patches",
     "sequence_generator",
     "sequence_model",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from farwide.models.model import Params
-from farwide.models.validate import at_least
+from farwide.validate import at_least
 
 
 class Generator(NamedTuple):

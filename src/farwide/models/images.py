@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 from farwide.models.model import Model, Params
 from farwide.models.neighborhood_attention import NeighborhoodAttention2D, NeighborhoodAttention3D
 from farwide.models.rotary import axial_rotary
-from farwide.models.validate import at_least, one_of, probability
+from farwide.validate import at_least, one_of, probability
 
 
 @dataclass(frozen=True)

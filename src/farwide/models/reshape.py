@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import sqrt
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -134,17 +135,45 @@ def reshape_image_model(
     def grown(path, start: jax.Array, before: jax.Array) -> jax.Array:
         if path[-1].key == "positions":
             return _corner(jnp.zeros_like(start), before)
-        layer = path[-2].key
-        if layer.startswith(ZERO_WRITERS):
+        if path[-2].key.startswith(ZERO_WRITERS):
             return _corner(jnp.zeros_like(start), before)
-        if layer == "qkv":  # queries, keys, values, each head by head
-            split = (*start.shape[:-1], 3, new.heads, head)
-            parts = before.reshape(*before.shape[:-1], 3, old.heads, head)
-            return _corner(start.reshape(split), parts).reshape(start.shape)
-        merged = _corner(start, before)
+        merged = _placed(path, start, before, old, new)
         return merged * sqrt(old.width / new.width) if path[-1].key == "scale" else merged
 
     return jax.tree_util.tree_map_with_path(grown, fresh, params)
+
+
+def reshape_moments(moments: Any, empty: Any, old: ImageConfig, new: ImageConfig) -> Any:
+    """The state of an optimiser such as Adam around the parameters that `reshape_image_model` made.
+
+    Entries of parameters that were there before keep their moments; new ones begin at zero, as do
+    resized patch embeddings and positions.
+
+    Args:
+      moments: optax's state for `image_model(old)`, moments in trees like the parameters.
+      empty: the same, at zero, for `image_model(new)`.
+      old, new: as for `reshape_image_model`.
+    """
+
+    def moved(path, before: jax.Array, zero: jax.Array) -> jax.Array:
+        if before.shape == zero.shape:
+            return before
+        names = [getattr(step, "key", None) for step in path]
+        if old.patch != new.patch and ("positions" in names or "patches" in names):
+            return zero
+        return _placed(path, zero, before, old, new)
+
+    return jax.tree_util.tree_map_with_path(moved, moments, empty)
+
+
+def _placed(path, large: jax.Array, small: jax.Array, old: ImageConfig, new: ImageConfig):
+    """`large` with `small`, the array at the same path of the narrower model, where it belongs."""
+    if "qkv" not in [getattr(step, "key", None) for step in path]:
+        return _corner(large, small)
+    head = old.width // old.heads  # queries, keys, values, each head by head
+    split = (*large.shape[:-1], 3, new.heads, head)
+    parts = small.reshape(*small.shape[:-1], 3, old.heads, head)
+    return _corner(large.reshape(split), parts).reshape(large.shape)
 
 
 def widen_mlp(params: Params, old: MLPConfig, new: MLPConfig, key: jax.Array) -> Params:

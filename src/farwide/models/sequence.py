@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from farwide.models.generator import Generator
-from farwide.models.mixers import Attention, MixerConfig, TokenMlp, make_mixer
+from farwide.models.mixers import Attention, MixerConfig, has_causal_form, make_mixer
 from farwide.models.model import Model, Params
-from farwide.models.validate import at_least, one_of, probability
+from farwide.validate import at_least, one_of, probability
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class SequenceConfig:
             raise ValueError(
                 f"mixer has {len(self.mixer)} settings; accepted is one, or depth = {self.depth}"
             )
-        if self.causal and any(isinstance(m, TokenMlp) for m in self.mixers):
-            raise ValueError("causal is True; accepted with a token-mixing MLP is False")
+        ahead = [m for m in self.mixers if self.causal and not has_causal_form(m)]
+        if ahead:
+            raise ValueError(f"causal is True; accepted with {ahead[0]} is False: it looks ahead")
 
     @property
     def mixers(self) -> tuple[MixerConfig, ...]:

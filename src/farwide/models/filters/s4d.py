@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from farwide.models.validate import at_least, one_of
+from farwide.validate import at_least, one_of
 
 INITS = ("lin", "inv", "legs", "real")
 

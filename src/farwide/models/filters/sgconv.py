@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from farwide.models.validate import at_least
+from farwide.validate import at_least
 
 
 @dataclass(frozen=True)

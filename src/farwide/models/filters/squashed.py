@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from farwide.models.validate import at_least, one_of, probability
+from farwide.validate import at_least, one_of, probability
 
 
 @dataclass(frozen=True)

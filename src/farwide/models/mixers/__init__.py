@@ -8,7 +8,7 @@ from farwide.models.mixers.attention import Attention, AttentionMixer
 from farwide.models.mixers.cnn import Cnn, CnnMixer
 from farwide.models.mixers.conv import Conv, ConvMixer
 from farwide.models.mixers.gated import Gated, GatedMixer
-from farwide.models.mixers.make import MIXERS, MixerConfig, make_mixer, mixer
+from farwide.models.mixers.make import MIXERS, MixerConfig, has_causal_form, make_mixer, mixer
 from farwide.models.mixers.token_mlp import TokenMlp, TokenMlpMixer
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "MixerConfig",
     "TokenMlp",
     "TokenMlpMixer",
+    "has_causal_form",
     "make_mixer",
     "mixer",
 ]

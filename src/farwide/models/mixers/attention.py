@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from farwide.models.rotary import axial_rotary
-from farwide.models.validate import at_least
+from farwide.validate import at_least
 from kernels_pallas import neighborhood_attention
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from farwide.models.mixers.streams import step_window
-from farwide.models.validate import at_least
+from farwide.validate import at_least
 
 
 @dataclass(frozen=True)

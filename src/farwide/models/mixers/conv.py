@@ -44,10 +44,6 @@ class ConvMixer(nn.Module):
     dropout: float = 0.0
 
     def setup(self) -> None:
-        if self.config.butterfly and self.causal:
-            raise ValueError(
-                "causal is True; accepted with butterfly is False: a learned transform looks ahead"
-            )
         self.butterfly = ButterflyConv(self.length) if self.config.butterfly else None
         self.filter = make_filter(self.config.filter, self.width, self.length)
         self.filter_future = (

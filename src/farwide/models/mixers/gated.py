@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from farwide.models.filters import FilterConfig, Hyena, make_filter
 from farwide.models.mixers.streams import LongStream, start_long, step_long, step_window
-from farwide.models.validate import at_least, one_of
+from farwide.validate import at_least, one_of
 from kernels_pallas import long_conv, short_conv
 
 

@@ -13,7 +13,7 @@ from farwide.models.mixers.cnn import Cnn, CnnMixer
 from farwide.models.mixers.conv import Conv, ConvMixer
 from farwide.models.mixers.gated import Gated, GatedMixer
 from farwide.models.mixers.token_mlp import TokenMlp, TokenMlpMixer
-from farwide.models.validate import one_of
+from farwide.validate import one_of
 
 MixerConfig = Conv | Gated | Attention | Cnn | TokenMlp
 
@@ -34,7 +34,13 @@ MIXERS: Mapping[str, Callable[[], MixerConfig]] = MappingProxyType(
 )
 """The published architectures by name."""
 
-NOT_CAUSAL = ("butterfly", "mlp")
+
+def has_causal_form(config: MixerConfig) -> bool:
+    """Whether a position can be kept from seeing later ones.
+
+    A dense map over positions and a learned transform look ahead.
+    """
+    return not (isinstance(config, TokenMlp) or (isinstance(config, Conv) and config.butterfly))
 
 
 def mixer(name: str) -> MixerConfig:
@@ -71,6 +77,6 @@ def make_mixer(
     }
     if type(config) not in kinds:
         raise TypeError(f"mixer is {config!r}; accepted are {', '.join(k.__name__ for k in kinds)}")
-    if causal and isinstance(config, TokenMlp):
-        raise ValueError("causal is True; a token-mixing MLP has no causal form: accepted is False")
+    if causal and not has_causal_form(config):
+        raise ValueError(f"causal is True; accepted with {config} is False: it looks ahead")
     return kinds[type(config)](config, width, length, causal, dropout, name=name)

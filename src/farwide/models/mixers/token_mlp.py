@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from farwide.models.validate import at_least
+from farwide.validate import at_least
 
 
 @dataclass(frozen=True)

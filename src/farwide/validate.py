@@ -1,12 +1,15 @@
-"""Checks of sizes and probabilities that model settings share."""
+"""Checks of sizes, choices and probabilities that settings of models and of data share."""
 
 from __future__ import annotations
+
+import numpy as np
 
 
 def at_least(least: int, **sizes: int | None) -> None:
     """Raise ValueError naming the first of `sizes` that is no integer of at least `least`."""
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < least:
+        whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+        if size is None or not whole or size < least:
             raise ValueError(f"{name} is {size!r}; accepted is an integer of at least {least}")
 
 
