@@ -5,10 +5,11 @@ with one query, delayed copy, ListOps, Pathfinder-32 and sequential Fashion-MNIS
 accuracy, seconds.
 
 Command: `python -m experiments.long_range --preset demo`
-Time: preset demo about 3 minutes on 2 CPU cores, smoke under 1, recall half an hour (none of its
-cells more than 15 minutes); cpu and gpu not measured.
+Time: preset demo 90 seconds on 2 CPU cores, smoke under a minute, recall 40 minutes (none of its
+cells more than 10); cpu and gpu not measured.
 Expected result: runs/long_range-demo with a table (results.json) and accuracy.png. In the demo
-attention and the gated convolutions recall; what has no gate (S4D, LongConv) hardly does.
+attention has 100%, the gated convolutions 91% to 94%, and what has no gate (S4D, LongConv) names
+one of two values, 50%. In recall the three gated convolutions have 98.8% to 100%.
 
 What is finished is skipped by a second call; a run that was killed continues to the same bits.
 `--tasks` and `--mixers` choose a part of a preset.

@@ -46,7 +46,11 @@ def task_accuracy(
     """
     narrow = style.is_narrow(width)
     columns = 1 if narrow else min(len(panels), 4)
+    title_inches = 0.09 * max(map(len, panels))
+    while columns > 1 and title_inches > width / columns - 1.0:  # an inch for the models' names
+        columns -= 1
     rows = -(-len(panels) // columns)
+    columns = -(-len(panels) // rows)
     most = max(len(models) for _, models in panels.values())
     figure = style.new_figure(width, rows * (0.9 + 0.27 * most))
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -79,8 +83,10 @@ def task_accuracy(
         )
         for place, m in zip(places, models, strict=True):
             right = m.accuracy < 0.6 and not zoom
+            end = 0.0 if zoom else 1.96 * m.error * (1 if right else -1)
             ax.annotate(
-                m.note, (m.accuracy, place), xytext=(0, 5) if zoom else (8 if right else -8, 0),
+                m.note, (m.accuracy + end, place),
+                xytext=(0, 5) if zoom else (6 if right else -6, 0),
                 textcoords="offset points", va="bottom" if zoom else "center",
                 ha="center" if zoom else "left" if right else "right",
                 fontsize=7, color=style.MUTED,
