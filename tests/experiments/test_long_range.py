@@ -102,7 +102,8 @@ def test_gates_recall_at_the_published_size_unless_the_filter_looks_ahead(
     setting = Setting("associative recall", published, Recipe(1500), (name,), SHORT, 32)
     assert trained(setting, name, tmp_path / "right") > 0.97
     monkeypatch.setattr(farwide.models.mixers.gated, "long_conv", backwards)
-    assert trained(setting, name, tmp_path / "wrong") < 0.6
+    # with four keys the one that is asked for often lies within reach of the short convolutions
+    assert trained(setting, name, tmp_path / "wrong") < 0.8
 
 
 @pytest.mark.slow
