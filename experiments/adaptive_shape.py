@@ -60,7 +60,7 @@ class Setting:
       shapes: coarse to fine, or narrow to wide; they differ in patch, or in width and heads.
       budget: FLOPs of a run.
       batch_size, learning_rate, warmup: examples of an update; the rate, constant after so many
-        updates, so that a law holds whatever the length of the run.
+        updates of a shape, so that a law holds whatever the length of the run.
       seeds: each is another order of the data and other initial parameters.
       examples: of the test set; a half for the laws, a half for the final losses.
       points: validation losses of a run, evenly spaced in log FLOPs.
@@ -184,9 +184,9 @@ def train_parts(
         if shape != config:
             state, config = reshaped(state, config, shape), shape
         each = flops_per_step(config, setting)
-        for _ in range(steps):
+        for number in range(steps):
             batch = task.train(done * setting.batch_size, setting.batch_size)
-            rate = setting.learning_rate * min(1.0, (done + 1) / setting.warmup)
+            rate = setting.learning_rate * min(1.0, (number + 1) / setting.warmup)
             state = trainer(config).step(state, batch, rate)
             done, spent = done + 1, spent + each
             if done == total or np.searchsorted(marks, spent) > np.searchsorted(
