@@ -8,7 +8,7 @@ Command: `python -m experiments.adaptive_shape --preset demo`
 Time: preset demo about 2 minutes on 2 CPU cores, smoke under 1; cpu and gpu not measured.
 Expected result: runs/adaptive_shape-width-demo with results.json and adaptive_shape.png: the laws
 of the fixed shapes, the plan, test losses at equal FLOPs. In the demo (one seed) the adaptive run
-does not win: it grows early and ends about 0.04 nats above the best fixed width, 16. With
+does not win: it grows early and ends about 0.05 nats above the best fixed width, 16. With
 `--change patch` the largest patch is best at all of the demo's compute, so nothing is changed.
 
 Laws are fitted to losses on one half of the test examples, and the final losses are of the other.
