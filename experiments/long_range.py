@@ -129,7 +129,7 @@ PRESETS: dict[str, tuple[Setting, ...]] = {
         ),
     ),
     "cpu": (
-        Setting("MQAR", MQAR_RECALL, Recipe(8000, 64, 3e-3)),
+        Setting("MQAR", MQAR_RECALL, Recipe(8000, 64, 3e-3), settings=SHORT),
         Setting("ListOps", {"length": 128}, Recipe(8000, 32, 2e-3)),
         Setting("Pathfinder", {"size": 32}, Recipe(8000, 32, 1e-3)),
         Setting("sequential Fashion-MNIST", {}, Recipe(8000, 32, 2e-3)),
@@ -139,6 +139,7 @@ PRESETS: dict[str, tuple[Setting, ...]] = {
             "MQAR",
             {"length": 256, "pairs": 16, "vocabulary": 8192},
             Recipe(50_000, 64, 1e-3),
+            settings=SHORT,
             width=128,
         ),
         Setting("ListOps", {"length": 2000}, Recipe(50_000, 32, 1e-3), width=128, depth=6),
