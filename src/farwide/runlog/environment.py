@@ -16,7 +16,13 @@ from farwide.runlog.files import sync_directory, to_json
 from farwide.runlog.record import SCHEMA
 
 PACKAGES = ("farwide", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
-VARIABLES = ("XLA_FLAGS", "JAX_PLATFORMS", "JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION")
+VARIABLES = (
+    "XLA_FLAGS",
+    "JAX_PLATFORMS",
+    "JAX_ENABLE_X64",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_DEFAULT_PRNG_IMPL",
+)
 
 
 def environment_record(command: str | None = None) -> dict[str, Any]:
@@ -24,8 +30,8 @@ def environment_record(command: str | None = None) -> dict[str, Any]:
 
     Fields: schema, started (now, UTC, ISO 8601), command (this process's own when None),
     commit (of a git checkout, with "+" when files differ from it; None outside one), python,
-    system, cpus, packages {name: version}, variables (those that change what XLA does and are
-    set), and of JAX: backend, device, devices, processes, process.
+    system, cpus, packages {name: version}, variables (those that change what JAX computes and
+    are set), and of JAX: backend, device, devices, processes, process.
 
     Starts JAX's backend: call it after `jax.distributed.initialize`.
     """
