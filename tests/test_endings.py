@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from farwide.endings import plain_endings
@@ -24,3 +27,33 @@ def test_what_a_user_can_mend_is_a_line(capsys, error, status, line):
 def test_other_errors_keep_their_traceback():
     with pytest.raises(ValueError, match="a bug"), plain_endings(OSError):
         raise ValueError("a bug")
+
+
+@pytest.mark.parametrize(
+    ("last", "status", "lines"),
+    [
+        ("raise ValueError('a bug')", 1, "ValueError: a bug\nends at once;"),
+        ("raise KeyboardInterrupt", 130, "KeyboardInterrupt\nends at once;"),
+        ("with plain_endings(OSError): raise OSError('full')", 2, "error: full\n"),
+        ("with plain_endings(): raise Interrupted('saved')", 0, "saved\nwaited"),
+        ("pass", 0, "waited"),
+    ],
+)
+def test_a_failure_waits_for_nobody(last, status, lines):
+    program = f"""
+import atexit, sys
+from farwide.endings import Interrupted, fail_at_once, plain_endings
+atexit.register(print, "waited", file=sys.stderr)
+fail_at_once()
+fail_at_once()
+print("said before", end="")
+{last}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert done.stdout == "said before"
+    assert lines in done.stderr
+    assert done.stderr.count("ends at once") <= 1
+    assert ("waited" in done.stderr) == (status == 0)

@@ -1,12 +1,14 @@
 """A run of the loop by one process or several. Run as a program by tests.
 
-    python -m tests.parallelism.several_hosts FOLDER DEVICES STOP_AT [PORT RANK PROCESSES]
+    python -m tests.parallelism.several_hosts FOLDER DEVICES ENDING [PORT RANK PROCESSES]
 
-The last process sends itself SIGTERM after the log line of update STOP_AT, if that is not 0.
+ENDING is "" or HOW:UPDATE:RANK: after the log line of that update the process of that rank sends
+itself the signal HOW, or has an OSError if HOW is "error".
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -42,17 +44,19 @@ def trainer() -> Trainer:
 
 def main() -> None:
     """Train, and say what this process is."""
-    folder, devices, stop_at, *where = sys.argv[1:]
+    folder, devices, ending, *where = sys.argv[1:]
     jax.config.update("jax_num_cpu_devices", int(devices))
     if where:
         port, rank, processes = map(int, where)
         assert initialize(f"127.0.0.1:{port}", processes, rank) == (processes > 1)
-    last = jax.process_index() == jax.process_count() - 1
+    how, update, rank = ending.split(":") if ending else ("", "0", "0")
 
     def progress(done: int) -> None:
         print(f"update {done}", flush=True)
-        if last and done and done == int(stop_at):
-            os.kill(os.getpid(), signal.SIGTERM)
+        if how and done == int(update) and jax.process_index() == int(rank):
+            if how == "error":
+                raise OSError(errno.ENOSPC, "no space left", folder)
+            os.kill(os.getpid(), signal.Signals[how])
 
     with plain_endings():
         summary = train(

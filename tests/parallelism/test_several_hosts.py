@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import jax
 import numpy as np
 import pytest
@@ -44,14 +46,18 @@ def test_bad_places_are_named():
 
 
 def run(folder, processes, stop_at=0):
-    """Four devices in all; the outputs of the processes."""
+    """Four devices in all; the outputs of the processes. The last may stop them all."""
+    ending = f"SIGTERM:{stop_at}:{processes - 1}" if stop_at else ""
+    return finish(*begin(folder, processes, ending))
+
+
+def begin(folder, processes, ending=""):
+    """The processes, started, with four devices in all."""
     port = free_port()
-    return finish(
-        *(
-            start(PROGRAM, folder, 4 // processes, stop_at, port, rank, processes)
-            for rank in range(processes)
-        )
-    )
+    return [
+        start(PROGRAM, folder, 4 // processes, ending, port, rank, processes)
+        for rank in range(processes)
+    ]
 
 
 def outcome(folder):
@@ -96,3 +102,20 @@ def test_runs_of_any_number_of_processes_end_alike(tmp_path):
     for a, b in zip(outcomes["2_then_2"][0], outcomes["two"][0], strict=True):
         np.testing.assert_array_equal(a, b)
     assert outcomes["2_then_2"][1] == outcomes["two"][1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("how", ["error", "SIGKILL"])
+def test_a_process_that_fails_ends_the_others(tmp_path, how, rank):
+    """JAX alone lets both wait for each other for five minutes; `begin` to the end is 10 s here."""
+    began = time.monotonic()
+    processes = begin(tmp_path / "run", 2, f"{how}:9:{rank}")
+    outputs = finish(*processes, status=None)
+    assert time.monotonic() - began < 90  # below the heartbeat's 100 seconds
+    assert all(process.returncode for process in processes)
+    assert ("no space left" in outputs[rank]) == (how == "error")
+    assert "no space left" not in outputs[1 - rank]
+    for output in run(tmp_path / "run", 2):
+        assert "finished with 4 devices" in output
+    assert len(outcome(tmp_path / "run")[1]) == 8

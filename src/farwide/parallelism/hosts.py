@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import jax
 
+from farwide.endings import fail_at_once
+
 _OURS = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
@@ -31,6 +33,9 @@ def initialize(
 
     Without arguments they are what the environment says: JAX_COORDINATOR_ADDRESS,
     JAX_NUM_PROCESSES and JAX_PROCESS_ID, or else the variables of a Slurm step (`srun`).
+
+    From then on a process that fails ends at once (`farwide.endings.fail_at_once`), so that the
+    others fail too, with the connection to it, and do not wait.
 
     Returns:
       Whether there are several processes. With one nothing is done.
@@ -61,6 +66,7 @@ def initialize(
         )
     else:
         jax.distributed.initialize(place.coordinator, place.processes, place.rank)
+    fail_at_once()
     return True
 
 
