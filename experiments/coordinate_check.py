@@ -49,8 +49,8 @@ SHOWN = {
     "perceptron": {f"hidden_{i}": f"hidden layer {i + 1}" for i in range(3)},
     "language model": {
         "embed": "embedding",
-        "block_0/mixer": "mixer",
-        "block_0/down": "MLP",
+        "blocks_0/mixer": "mixer",
+        "blocks_0/down": "MLP",
         "norm": "last norm",
     },
 }

@@ -17,9 +17,12 @@ from farwide.models import (
     Conv,
     Gated,
     Hyena,
+    LongConvLMConfig,
     SequenceConfig,
     Squash,
     generate,
+    long_conv_lm,
+    long_conv_lm_generator,
     mixer,
     sequence_generator,
     sequence_model,
@@ -39,8 +42,10 @@ CAUSAL = {name: mixer(name) for name in MIXERS if has_causal_form(mixer(name))} 
 
 
 def parallel_and_steps(config, inputs, key):
-    model, generator = sequence_model(config), sequence_generator(config)
+    return both_forms(sequence_model(config), sequence_generator(config), inputs, key)
 
+
+def both_forms(model, generator, inputs, key):
     @jax.jit
     def both(key, inputs):
         params = model.init(key)
@@ -63,6 +68,18 @@ def test_steps_equal_the_parallel_form(name):
     tokens = jax.random.randint(jax.random.key(1), (2, LENGTH), 0, 13)
     parallel, steps = parallel_and_steps(config, tokens, jax.random.key(2))
     assert parallel.shape == (2, LENGTH, 11)
+    assert float(jnp.abs(parallel).max()) > 0.5
+    np.testing.assert_allclose(steps, parallel, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["sgconv", "squash"])
+def test_the_language_model_steps_too(kind):
+    config = LongConvLMConfig(8, 2, sequence_length=LENGTH, filter=kind)
+    tokens = jax.random.randint(jax.random.key(1), (2, LENGTH), 0, 256)
+    parallel, steps = both_forms(
+        long_conv_lm(config), long_conv_lm_generator(config), tokens, jax.random.key(2)
+    )
+    assert parallel.shape == (2, LENGTH, 256)
     assert float(jnp.abs(parallel).max()) > 0.5
     np.testing.assert_allclose(steps, parallel, atol=1e-4)
 

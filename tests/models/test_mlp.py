@@ -61,5 +61,7 @@ def test_layers_of_layers_have_paths():
     tokens = jnp.zeros((1, 16), jnp.int32)
     params = jax.eval_shape(model.init, jax.random.key(0))
     _, layers = jax.eval_shape(lambda p: activations(model, p, tokens), params)
-    assert {"embed", "block_0", "block_1/mixer/in_proj", "block_1/mixer/filter"} <= set(layers)
-    assert layers["block_1/mixer/filter"].shape == (8, 16)
+    assert {"embed", "blocks_0", "blocks_1/mixer/in_proj", "blocks_1/mixer/filters_0"} <= set(
+        layers
+    )
+    assert layers["blocks_1/mixer/filters_0"].shape == (8, 16)

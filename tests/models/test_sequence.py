@@ -13,6 +13,7 @@ from farwide.models import (
     MIXERS,
     ButterflyConv,
     Conv,
+    Gated,
     SequenceConfig,
     Squash,
     TokenMlp,
@@ -79,6 +80,20 @@ def test_readouts_and_dropout():
     np.testing.assert_allclose(next(both)[:, -1], next(both), atol=1e-6)
 
 
+def test_a_tied_head_is_the_embedding():
+    config = replace(CONFIG, mixer=Gated(Squash()), outputs=7, bias=False, tied_head=0.5)
+    params = jax.jit(sequence_model(config).init)(jax.random.key(0))
+    names = {path[-1].key for path, _ in jax.tree_util.tree_leaves_with_path(params)}
+    assert "head" not in params
+    assert "bias" not in names
+    embedding = params["embed"]["embedding"]
+    own = replace(config, tied_head=None)
+    untied = params | {"head": {"kernel": 0.5 * embedding.T}}
+    tokens = jax.random.randint(jax.random.key(1), (2, LENGTH), 0, 7)
+    a, b = (jax.jit(sequence_model(c).apply) for c in (config, own))
+    np.testing.assert_allclose(a(params, tokens), b(untied, tokens), rtol=1e-5, atol=1e-6)
+
+
 def test_the_butterfly_begins_as_the_convolution():
     rng = jax.random.split(jax.random.key(0), 3)
     for length in (1, 5, 16, 24, 100):
@@ -126,6 +141,7 @@ def test_learning_moves_the_transform():
         ({"readout": "max"}, "readout is 'max'"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"mixer": (Conv(), Conv())}, "mixer has 2 settings"),
+        ({"tied_head": 1.0}, "outputs is 5; accepted with a tied head is vocabulary, 7"),
         ({"mixer": TokenMlp()}, "causal is True; accepted with TokenMlp"),
         ({"mixer": Conv(butterfly=True)}, "causal is True; accepted with Conv"),
     ],

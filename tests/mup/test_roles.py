@@ -66,7 +66,7 @@ def test_taps_and_a_tied_embedding_are_input_like():
     found = by_path(infer_roles(make_lm, 48, 16))
     hidden = {name for name, role in found.items() if role.kind == "hidden"}
     assert hidden == {
-        f"block_0/{name}/kernel" for name in ("mixer/in_proj", "mixer/out_proj", "up", "down")
+        f"blocks_0/{name}/kernel" for name in ("mixer/in_proj", "mixer/out_proj", "up", "down")
     }
     assert all(found[name].fan_in == found[name].fan_out == 3 for name in hidden)
     others = {role.kind for name, role in found.items() if name not in hidden}

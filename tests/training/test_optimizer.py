@@ -42,7 +42,7 @@ def test_hidden_matrices_scale_as_one_over_width_and_nothing_else_does():
         ratio = float(jnp.abs(large).mean() / jnp.abs(small).mean())
         hidden = any(name in ("in_proj", "out_proj", "up", "down") for name in names)
         assert ratio == pytest.approx(0.5 if hidden else 1.0, rel=1e-3), names
-        if "filter" in names:
+        if "filters_0" in names:
             assert float(jnp.abs(small).mean()) == pytest.approx(0.3, rel=1e-3)
 
 

@@ -18,7 +18,11 @@ from farwide.models.filters import (
 )
 from farwide.models.generator import Generator, generate
 from farwide.models.images import ImageConfig, image_model
-from farwide.models.long_conv_lm import LongConvLM, LongConvLMConfig, long_conv_lm
+from farwide.models.long_conv_lm import (
+    LongConvLMConfig,
+    long_conv_lm,
+    long_conv_lm_generator,
+)
 from farwide.models.mixers import (
     MIXERS,
     Attention,
@@ -69,7 +73,6 @@ __all__ = [
     "HyenaFilter",
     "ImageConfig",
     "LearnedTransform",
-    "LongConvLM",
     "LongConvLMConfig",
     "MLPConfig",
     "MixerConfig",
@@ -94,6 +97,7 @@ __all__ = [
     "generate",
     "image_model",
     "long_conv_lm",
+    "long_conv_lm_generator",
     "mixer",
     "mlp",
     "reshape_image_model",

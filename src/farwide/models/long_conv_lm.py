@@ -15,13 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import flax.linen as nn
-import jax
-from jaxtyping import Array, Float, Int
-
-from farwide.models.filters import SGConvFilter, SquashedFilter
+from farwide.models.filters import SGConv, Squash
+from farwide.models.generator import Generator
+from farwide.models.mixers import Gated
 from farwide.models.model import Model
-from kernels_pallas import long_conv, short_conv
+from farwide.models.sequence import SequenceConfig, sequence_generator, sequence_model
+from farwide.validate import at_least, one_of
 
 VOCABULARY = 256  # bytes
 
@@ -40,98 +39,32 @@ class LongConvLMConfig:
     output_scale: float = 4.0  # logits are output_scale / width * (embedding @ x)
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "sequence_length", "scale_dim", "short_taps", "mlp_ratio"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; accepted is at least 1")
-        if self.filter not in ("sgconv", "squash"):
-            raise ValueError(f"filter is {self.filter!r}; accepted are 'sgconv' and 'squash'")
+        at_least(1, width=self.width, depth=self.depth, sequence_length=self.sequence_length)
+        at_least(1, scale_dim=self.scale_dim, short_taps=self.short_taps, mlp_ratio=self.mlp_ratio)
+        one_of(("sgconv", "squash"), filter=self.filter)
 
-
-class GatedLongConv(nn.Module):
-    """`out(post * (k * (pre * v) + skip . pre . v))`, causal, (batch, length, width)."""
-
-    config: LongConvLMConfig
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
-        config = self.config
-        taps = self.param(
-            "short_taps", nn.initializers.normal(0.5), (3 * config.width, config.short_taps)
+    @property
+    def sequence(self) -> SequenceConfig:
+        """The same in the terms of any sequence model."""
+        filter_ = SGConv(self.scale_dim) if self.filter == "sgconv" else Squash()
+        return SequenceConfig(
+            mixer=Gated(filter_, short_taps=self.short_taps),
+            width=self.width,
+            depth=self.depth,
+            length=self.sequence_length,
+            outputs=VOCABULARY,
+            vocabulary=VOCABULARY,
+            mlp_ratio=self.mlp_ratio,
+            bias=False,
+            tied_head=self.output_scale / self.width,
         )
-        projected = nn.Dense(3 * config.width, use_bias=False, name="in_proj")(x)
-        mixed = short_conv(projected, taps, layout="BLC")
-        values, pre, post = (
-            mixed[..., : config.width],
-            mixed[..., config.width : 2 * config.width],
-            mixed[..., 2 * config.width :],
-        )
-        skip = self.param("skip", nn.initializers.ones, (config.width,))
-        y = long_conv(
-            values, self.long_taps(), skip=skip, pre_gate=pre, post_gate=post, layout="BLC"
-        )
-        return nn.Dense(config.width, use_bias=False, name="out_proj")(y)
-
-    @nn.nowrap
-    def long_taps(self) -> Float[Array, "width length"]:
-        config = self.config
-        if config.filter == "sgconv":
-            filter_ = SGConvFilter(
-                config.width, config.sequence_length, config.scale_dim, name="filter"
-            )
-        else:
-            filter_ = SquashedFilter(config.width, config.sequence_length, name="filter")
-        return filter_()
-
-
-class Block(nn.Module):
-    """Pre-norm residual block: token mixing by long convolution, channel mixing by an MLP."""
-
-    config: LongConvLMConfig
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
-        config = self.config
-        x = x + GatedLongConv(config, name="mixer")(nn.RMSNorm(name="mixer_norm")(x))
-        h = nn.RMSNorm(name="mlp_norm")(x)
-        h = nn.Dense(config.mlp_ratio * config.width, use_bias=False, name="up")(h)
-        h = nn.Dense(config.width, use_bias=False, name="down")(jax.nn.gelu(h))
-        return x + h
-
-
-class LongConvLM(nn.Module):
-    """Embedding, `depth` blocks, norm, tied output head."""
-
-    config: LongConvLMConfig
-
-    @nn.compact
-    def __call__(self, tokens: Int[Array, "batch length"]) -> Float[Array, "batch length 256"]:
-        config = self.config
-        embed = nn.Embed(
-            VOCABULARY, config.width, embedding_init=nn.initializers.normal(1.0), name="embed"
-        )
-        x = embed(tokens)
-        for i in range(config.depth):
-            x = Block(config, name=f"block_{i}")(x)
-        x = nn.RMSNorm(name="norm")(x)
-        return embed.attend(x) * (config.output_scale / config.width)
 
 
 def long_conv_lm(config: LongConvLMConfig) -> Model:
     """The model as pure functions: tokens (batch, sequence_length) int32 -> logits (..., 256)."""
-    module = LongConvLM(config)
+    return sequence_model(config.sequence)
 
-    def init(key: jax.Array):
-        tokens = jax.numpy.zeros((1, config.sequence_length), jax.numpy.int32)
-        return module.init(key, tokens)["params"]
 
-    def apply(
-        params, inputs: Int[Array, "batch length"], key: jax.Array | None = None
-    ) -> Float[Array, "batch length 256"]:
-        del key  # nothing here is random
-        if inputs.shape[-1] != config.sequence_length:
-            raise ValueError(
-                f"tokens has length {inputs.shape[-1]}; this model takes {config.sequence_length}"
-            )
-        return module.apply({"params": params}, inputs)  # pyright: ignore[reportReturnType]
-
-    return Model(init, apply)
+def long_conv_lm_generator(config: LongConvLMConfig) -> Generator:
+    """The same model one byte at a time."""
+    return sequence_generator(config.sequence)

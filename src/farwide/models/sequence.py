@@ -36,6 +36,9 @@ class SequenceConfig:
       causal: no position sees a later one.
       mlp_ratio: hidden width of the MLP over the width; 0 for none.
       dropout: of mixers, MLPs and residual branches.
+      bias: of the MLPs and the head.
+      tied_head: s in logits = s * embedding @ x, without weights or a bias of the head's own; None
+        for a head that has them.
     """
 
     mixer: MixerConfig | tuple[MixerConfig, ...] = field(default_factory=Attention)
@@ -49,6 +52,8 @@ class SequenceConfig:
     causal: bool = True
     mlp_ratio: int = 2
     dropout: float = 0.0
+    bias: bool = True
+    tied_head: float | None = None
 
     def __post_init__(self) -> None:
         at_least(1, width=self.width, depth=self.depth, length=self.length, outputs=self.outputs)
@@ -61,6 +66,11 @@ class SequenceConfig:
                 "the two"
             )
         at_least(1, **{"vocabulary or features": self.vocabulary or self.features})
+        if self.tied_head is not None and self.outputs != self.vocabulary:
+            raise ValueError(
+                f"outputs is {self.outputs}; accepted with a tied head is vocabulary, "
+                f"{self.vocabulary}"
+            )
         if isinstance(self.mixer, tuple) and len(self.mixer) != self.depth:
             raise ValueError(
                 f"mixer has {len(self.mixer)} settings; accepted is one, or depth = {self.depth}"
@@ -93,8 +103,8 @@ class Block(nn.Module):
         )
         if config.mlp_ratio:
             self.mlp_norm = nn.RMSNorm()
-            self.up = nn.Dense(config.mlp_ratio * config.width)
-            self.down = nn.Dense(config.width)
+            self.up = nn.Dense(config.mlp_ratio * config.width, use_bias=config.bias)
+            self.down = nn.Dense(config.width, use_bias=config.bias)
         self.drop = nn.Dropout(config.dropout)
 
     def _mlp(self, x: jax.Array, deterministic: bool) -> jax.Array:
@@ -132,7 +142,8 @@ class SequenceModel(nn.Module):
             self.embed = nn.Dense(config.width)
         self.blocks = [Block(config, mixer) for mixer in config.mixers]
         self.norm = nn.RMSNorm()
-        self.head = nn.Dense(config.outputs)
+        if config.tied_head is None:
+            self.head = nn.Dense(config.outputs, use_bias=config.bias)
 
     def __call__(self, inputs: jax.Array, deterministic: bool = True) -> jax.Array:
         x = self.embed(inputs)
@@ -143,7 +154,13 @@ class SequenceModel(nn.Module):
         x = self.norm(x)
         if self.config.readout == "mean":
             x = x.mean(axis=1)
-        return self.head(x)
+        return self._logits(x)
+
+    def _logits(self, x: Float[Array, "... width"]) -> Float[Array, "... outputs"]:
+        if self.config.tied_head is None:
+            return self.head(x)
+        assert isinstance(self.embed, nn.Embed)
+        return self.config.tied_head * self.embed.attend(x)
 
     def start(self, batch: int) -> tuple[Any, ...]:
         """The states of the blocks before the first position."""
@@ -156,7 +173,7 @@ class SequenceModel(nn.Module):
         for block, old in zip(self.blocks, state, strict=True):
             x, new = block.step(x, old)
             states.append(new)
-        return self.head(self.norm(x)), tuple(states)
+        return self._logits(self.norm(x)), tuple(states)
 
 
 def sequence_model(config: SequenceConfig) -> Model:

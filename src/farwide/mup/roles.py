@@ -63,7 +63,7 @@ class Rule:
     """An override for parameters whose path matches.
 
     Attributes:
-      pattern: regular expression, searched in the path ("block_0/mixer/filter/weights").
+      pattern: regular expression, searched in the path ("blocks_0/mixer/filters_0/weights").
       fan_in: axes that are summed over, negative ones from the end; the other axes that grow are
         fan-out. An axis that does not grow has no effect.
     """

@@ -22,7 +22,6 @@ import optax
 from farwide.training.schedule import Schedule
 
 HIDDEN_MATRICES = frozenset({"in_proj", "out_proj", "up", "down"})
-FILTERS = frozenset({"filter"})
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class OptimizerConfig:
 
 
 def _label(path: tuple[Any, ...]) -> str:
-    keys = {getattr(entry, "key", None) for entry in path}
-    if keys & FILTERS:
+    keys = {entry.key for entry in path if hasattr(entry, "key")}
+    if any(key.startswith("filters_") for key in keys):
         return "filter"
     return "hidden" if keys & HIDDEN_MATRICES else "vector"
 
