@@ -95,7 +95,7 @@ def test_a_wrong_role_shows_as_a_slope():
 
 def test_a_language_model_of_long_convolutions_is_flat_in_mup():
     check = check_lm("mup", "adam", (64, 256), 4, steps=3)
-    assert {"embed", "blocks_0/mixer/filters_0", "block_0/up", "outputs"} <= set(check.change)
+    assert {"embed", "blocks_0/mixer/filters_0", "blocks_0/up", "outputs"} <= set(check.change)
     assert max(map(abs, values(check).values())) < 3 * FLAT, slopes(check)  # 4 seeds
 
 
@@ -108,13 +108,16 @@ def test_flat_from_64_to_1024_in_mup_and_not_in_the_standard_parametrisation(che
     found = check("mup", optimizer, (64, 128, 256, 512, 1024), 16 if heavy else 8, **options)
     bounds = dict.fromkeys(found.change, FLAT)
     if heavy:
-        # Gates make the mixer cubic in its input and the gradients heavy-tailed: hence the median.
-        # The outputs of the narrowest models move more: flat from 256 on, and nearly so from 64.
-        medians = {k: np.median(v, axis=1, keepdims=True) for k, v in found.change.items()}
-        found = found._replace(change=medians)
-        wide = CoordinateCheck(found.widths[2:], {k: v[2:] for k, v in medians.items()})
-        assert max(map(abs, values(wide).values())) < FLAT, slopes(wide)
-        bounds["outputs"] = 1.5 * FLAT
+        # Gates make the mixer cubic in its input and the gradients heavy-tailed: 16 seeds tell its
+        # slopes to 0.02, and twice that is allowed. The outputs of the narrowest models move more.
+        wide = slopes(
+            CoordinateCheck(found.widths[2:], {k: v[2:] for k, v in found.change.items()})
+        )
+        assert abs(wide["outputs"].value) < FLAT, wide
+        errors = {name: slope.standard_error for name, slope in slopes(found).items()}
+        assert max(errors.values()) < FLAT
+        bounds = {name: FLAT + 2 * error for name, error in errors.items()}
+        bounds["outputs"] = 1.5 * FLAT + 2 * errors["outputs"]
     worst = {k: v for k, v in values(found).items() if abs(v) >= bounds[k]}
     assert not worst, slopes(found)
     other = values(check("standard", optimizer, (64, 256, 1024), 2))

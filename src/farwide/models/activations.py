@@ -28,7 +28,7 @@ def activations(
     Returns:
       (outputs, {path: floating result of that module's call}); a module that is called twice has
       its later results under "path:1", "path:2". Modules that return no floating array (a tuple,
-      integers) are left out, and so is the outermost one, whose result is `outputs`.
+      integers) and dropout are left out, and so is the outermost one, whose result is `outputs`.
     """
     found: dict[str, jax.Array] = {}
 
@@ -38,6 +38,7 @@ def activations(
         if (
             context.method_name == "__call__"
             and path
+            and not isinstance(context.module, nn.Dropout)
             and isinstance(result, jax.Array)
             and jnp.issubdtype(result.dtype, jnp.floating)
         ):
