@@ -57,3 +57,19 @@ print("said before", end="")
     assert lines in done.stderr
     assert done.stderr.count("ends at once") <= 1
     assert ("waited" in done.stderr) == (status == 0)
+
+
+def test_a_failure_ends_where_nobody_reads():
+    program = """
+import os, sys
+from farwide.endings import fail_at_once
+fail_at_once()
+print("unread")
+os.close(1)
+raise ValueError("a bug")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "ValueError: a bug" in done.stderr

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import NoReturn
 
@@ -63,7 +63,8 @@ def _leave(status: int) -> NoReturn:
     if not _awaited:
         raise SystemExit(status)
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError, ValueError, AttributeError):  # a broken pipe, closed, or None
+            stream.flush()
     os._exit(status)
 
 
