@@ -29,6 +29,12 @@ def test_other_errors_keep_their_traceback():
         raise ValueError("a bug")
 
 
+def ended(program: str) -> subprocess.CompletedProcess[str]:
+    """A Python program, run to its end."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("last", "status", "lines"),
     [
@@ -49,9 +55,7 @@ fail_at_once()
 print("said before", end="")
 {last}
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    done = ended(program)
     assert done.returncode == status
     assert done.stdout == "said before"
     assert lines in done.stderr
@@ -68,8 +72,6 @@ print("unread")
 os.close(1)
 raise ValueError("a bug")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    done = ended(program)
     assert done.returncode == 1
     assert "ValueError: a bug" in done.stderr

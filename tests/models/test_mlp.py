@@ -61,7 +61,7 @@ def test_layers_of_layers_have_paths():
     tokens = jnp.zeros((1, 16), jnp.int32)
     params = jax.eval_shape(model.init, jax.random.key(0))
     _, layers = jax.eval_shape(lambda p: activations(model, p, tokens), params)
-    assert {"embed", "blocks_0", "blocks_1/mixer/in_proj", "blocks_1/mixer/filters_0"} <= set(
-        layers
-    )
-    assert layers["blocks_1/mixer/filters_0"].shape == (8, 16)
+    filter_ = "blocks_1/mixer/filters_0"
+    assert {"embed", "blocks_0", "blocks_1/mixer/in_proj", filter_} <= set(layers)
+    assert layers[filter_].shape == (8, 16)
+    assert not [name for name in layers if "drop" in name]

@@ -49,11 +49,11 @@ def main() -> None:
     if where:
         port, rank, processes = map(int, where)
         assert initialize(f"127.0.0.1:{port}", processes, rank) == (processes > 1)
-    how, update, rank = ending.split(":") if ending else ("", "0", "0")
+    how, update, who = ending.split(":") if ending else ("", "0", "0")
 
     def progress(done: int) -> None:
         print(f"update {done}", flush=True)
-        if how and done == int(update) and jax.process_index() == int(rank):
+        if how and done == int(update) and jax.process_index() == int(who):
             if how == "error":
                 raise OSError(errno.ENOSPC, "no space left", folder)
             os.kill(os.getpid(), signal.Signals[how])
