@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from farwide.plotting import style
 
 COLOURS = (style.ACCENT, "#c2571a", "#3f7d4e", "#7b4a8e", "#b08a00", "#1f8a8a")
-MARKERS = ("o", "s", "D", "^", "v", "P")
+COLOURS += ("#b03060", "#5a5a5a", "#7fa650")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (3.2, 1.6)), "dotted": (0, (1.0, 1.6))}
 
 
