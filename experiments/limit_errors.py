@@ -17,24 +17,28 @@ import numpy as np
 from experiments.limit_networks import KERNELS, READOUTS
 
 BLOCKS = 8
+KEPT = ("width", "samples", "error", "noise")
 FEW = 16  # slopes are fitted where samples <= width / FEW: noise is above the bias of the width
 
 
-def condense(draws: np.ndarray, limit: np.ndarray) -> dict[str, Any]:
-    """What is kept of (networks, N, N): squared errors by group size, and means of blocks.
+def condense(draws: np.ndarray, limit: np.ndarray | None = None) -> dict[str, Any]:
+    """What is kept of (networks, N, N): means of blocks, and squared errors by group size.
 
     Args:
       draws: the networks' kernels, a multiple of BLOCKS of them.
-      limit: (N, N).
+      limit: (N, N); None: means alone.
     """
     blocks = draws.reshape(BLOCKS, -1, *draws.shape[1:]).astype(np.float64)
+    kept = {"means": blocks.mean(1).tolist()}
+    if limit is None:
+        return kept
     scale, size, squares = np.square(limit).sum(), 1, {}
     while blocks.shape[1] % size == 0:
         means = blocks.reshape(BLOCKS, -1, size, *limit.shape).mean(2)
         off = np.square(means - limit).sum((-1, -2)) / scale
         squares[str(size)] = off.mean(1).tolist()
         size *= 2
-    return {"squares": squares, "means": blocks.mean(1).tolist()}
+    return kept | {"squares": squares}
 
 
 def jackknifed(values: np.ndarray) -> float:
@@ -79,7 +83,7 @@ def slope(pieces: Mapping[int, Mapping[str, Any]]) -> dict[str, float] | None:
 def summarise(
     limit: Mapping[str, Any], pieces: Mapping[int, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """kernel, readout -> errors of every width, slope, and the smallest error reached.
+    """kernel, readout -> errors of every width, slope, the smallest error and the widest's.
 
     Args:
       limit: of `limit_networks.limit`.
@@ -91,11 +95,11 @@ def summarise(
             value, drawn = (np.array(limit[name][key][i]) for key in ("value", "error"))
             own = {width: piece[name][i] for width, piece in pieces.items()}
             rows = [at_width(w, pieces[w]["samples"], piece, value) for w, piece in own.items()]
-            best = min(rows, key=lambda row: row["error"])
+            chosen = {"smallest": min(rows, key=lambda row: row["error"]), "widest": rows[-1]}
             found.setdefault(name, {})[readout] = {
                 "rows": rows,
                 "slope": slope(own),
-                "smallest": {key: best[key] for key in ("width", "samples", "error", "noise")},
+                **{key: {name: row[name] for name in KEPT} for key, row in chosen.items()},
                 "limit_error": float(np.linalg.norm(drawn) / np.linalg.norm(value)),
             }
     return found
@@ -144,13 +148,13 @@ def worst(found: Mapping[str, Any], *keys: str) -> float:
     return max(get(found[readout]) for readout in READOUTS)
 
 
-def misses(results: Sequence[Mapping[str, Any]], bar: float) -> list[dict[str, Any]]:
-    """Every kernel and readout whose smallest error is not below the bar."""
+def misses(results: Sequence[Mapping[str, Any]], which: str, bar: float) -> list[dict[str, Any]]:
+    """Every kernel and readout whose "smallest" or "widest" error is not below the bar."""
     return [
         {"case": row["case"], "depth": row["depth"], "kernel": name, "readout": readout}
-        | dict(row["errors"][name][readout]["smallest"])
+        | dict(row["errors"][name][readout][which])
         for row in results
         for name in KERNELS
         for readout in READOUTS
-        if row["errors"][name][readout]["smallest"]["error"] >= bar
+        if row["errors"][name][readout][which]["error"] >= bar
     ]

@@ -139,12 +139,12 @@ OPERATORS = {
     "attention": Case("neighborhood attention", _attention),
     "attention-2d": Case("neighborhood attention, 2-D", _attention, (SIDE, SIDE)),
     "root-identity": Case(
-        "the same, root scaling, identity",
+        "attention, root scaling, identity",
         partial(_attention, root=True, identity=True),
         norm=True,
     ),
     "root-softmax": Case(
-        "the same, root scaling, softmax", partial(_attention, root=True), draws=True
+        "attention, root scaling, softmax", partial(_attention, root=True), draws=True
     ),
 }
 
