@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import erf, wofz
 
 from theory.quadrature import gauss_legendre
-from theory.taps.checks import finite, nonnegative, positive, whole
+from theory.taps.checks import finite, positive, whole
 from theory.taps.moments import Moments, correlated
 from theory.taps.ratio import ratios
 
@@ -35,8 +35,8 @@ def hyena(
         R = mean over c of E[k_c k_c^T],    f_c ~ N(0, H)
         T = mean over c of E[1 / |f_c window_c|²] (H + Theta) window_c window_c^T
 
-    with t = s / (taps - 1), H(s, s') and Theta(s, s') the NNGP and NTK of the last hidden layer over
-    positions (`network`). The norm is that of the initial taps and stays as it is in training;
+    with t = s / (taps - 1), H(s, s') and Theta(s, s') the NNGP and NTK of the last hidden layer
+    over positions (`network`). The norm is that of the initial taps and stays as it is in training;
     weights count as trained, those of the last layer in units of their deviation given the norm.
     The frequency starts as a constant and the biases at zero: neither counts as trained.
 
@@ -56,7 +56,7 @@ def hyena(
     Raises:
       ValueError: taps, channels, bands or layers is no integer or too small; frequency is 0 or
         gives taps of fewer than three directions, where T is infinite; not 0 < fast <= slow; shift
-        is negative.
+        is not finite.
 
     References:
       Poli et al. 2023, Hyena Hierarchy, section 3.3; Jacot et al. 2018, Neural Tangent Kernel,
@@ -67,8 +67,7 @@ def hyena(
     if channels is not None:
         whole(1, channels=channels)
     positive(slow=slow, fast=fast)
-    nonnegative(shift=shift)
-    finite(frequency=frequency)
+    finite(frequency=frequency, shift=shift)
     if fast > slow:
         raise ValueError(f"fast is {fast}; accepted is at most slow = {slow}")
     nngp, ntk = network(positional_features(taps, bands), layers, frequency)
@@ -87,9 +86,7 @@ def hyena(
     return correlated(covariance, (nngp + ntk) * spread)
 
 
-def network(
-    features: np.ndarray, layers: int, frequency: float
-) -> tuple[np.ndarray, np.ndarray]:
+def network(features: np.ndarray, layers: int, frequency: float) -> tuple[np.ndarray, np.ndarray]:
     """(NNGP, NTK) of sin(w W_L sin(.. sin(w W_1 z))), (places, places), biases at zero and still.
 
     With K, Theta those of the arguments W_l h, fan_in of the layer its number of inputs:

@@ -74,7 +74,9 @@ def s4d(
 
 
 def poles(init: str, states: int) -> np.ndarray:
-    """Continuous poles, complex128: (states / 2,), one of each conjugate pair; (states,) for "real".
+    """Continuous poles, complex128: (states / 2,), one of each conjugate pair.
+
+    For "real" they are (states,).
 
     lin: -1/2 + i pi n. inv: -1/2 + i (N / pi) (N / (2 n + 1) - 1). real: -(n + 1). legs: the
     eigenvalues with positive imaginary part of -1/2 I + S, S skew-symmetric and, below the
@@ -109,9 +111,9 @@ def step_rule(
     octaves = math.ceil(math.log2(dt_max / dt_min))
     coarse = dt_min * (dt_max / dt_min) ** (np.arange(octaves + 1) / octaves)
     log_power = discretised(pole, coarse, discretisation)[0]
-    decay = np.minimum(-log_power.real[1:], -log_power.real[:-1])
+    decay = -np.maximum(np.real(log_power)[1:], np.real(log_power)[:-1])
     reach = np.minimum(taps, DAMPING / np.maximum(decay, 1e-300))  # the lags that are not yet zero
-    counts = np.ceil(np.abs(np.diff(log_power.imag)) * reach / ANGLE).astype(int)
+    counts = np.ceil(np.abs(np.diff(np.imag(log_power))) * reach / ANGLE).astype(int)
     edges = [
         np.linspace(low, high, max(count, 1), endpoint=False)
         for low, high, count in zip(coarse[:-1], coarse[1:], counts, strict=True)
@@ -123,7 +125,9 @@ def step_rule(
     return dt, weights
 
 
-def discretised(pole: complex, dt: np.ndarray, discretisation: str) -> tuple[np.ndarray, ...]:
+def discretised(
+    pole: complex, dt: np.ndarray, discretisation: str
+) -> tuple[np.ndarray, np.ndarray]:
     """(log A, B) of one pole in discrete time, both (steps,) complex."""
     scaled = pole * dt
     if discretisation == "zoh":

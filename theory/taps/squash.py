@@ -56,11 +56,9 @@ def squash(
     if smooth == 1:
         return _independent(variances, threshold)
     covariance, ntk = np.zeros((taps, taps)), np.zeros((taps, taps))
-    spread = np.sqrt(_products(variances, smooth, 0))
     lags = np.arange(taps)
     for distance in range(min(smooth, taps)):
-        c = _products(variances, smooth, distance)
-        r, t = _thresholded(spread, c, distance, threshold)
+        r, t = _thresholded(variances, smooth, distance, threshold)
         low, high = lags[: taps - distance], lags[distance:]
         covariance[low, high] = covariance[high, low] = r.mean(0)
         ntk[low, high] = ntk[high, low] = t.mean(0)
@@ -68,7 +66,7 @@ def squash(
 
 
 def deviations(taps: int, channels: int, scale: float, init: str) -> np.ndarray:
-    """Initial deviations of the parameters; (channels, taps), (1, taps) where channels are alike."""
+    """Initial deviations of the parameters, (channels, taps); (1, taps) where channels are alike."""
     if init == "normal":
         return np.full((1, taps), float(scale))
     rates = max(channels // 2, 1) ** (np.arange(channels) / channels)
@@ -82,34 +80,46 @@ def _independent(variances: np.ndarray, threshold: float) -> Moments:
     return Moments(values.mean(0), None, (slopes * variances).mean(0))
 
 
-def _products(variances: np.ndarray, smooth: int, distance: int) -> np.ndarray:
-    """C(s, s + distance) of the averages, (channels, taps - distance).
-
-    The average at s is over s - smooth // 2, .., s - smooth // 2 + smooth - 1; the one further on
-    shares the last smooth - distance of them. Beyond the ends is nothing.
-    """
-    taps, shared = variances.shape[1], smooth - distance
-    before = distance - smooth // 2  # from s to the first that is shared
-    places = before + np.arange(taps - distance)
-    sums = np.zeros((len(variances), taps - distance))
-    for offset in range(shared):
-        inside = (places + offset >= 0) & (places + offset < taps)
-        sums[:, inside] += variances[:, (places + offset)[inside]]
-    return sums / smooth**2
-
-
 def _thresholded(
-    spread: np.ndarray, c: np.ndarray, distance: int, threshold: float
+    variances: np.ndarray, smooth: int, distance: int, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """R and T at one distance, (channels, taps - distance), from deviations and covariances."""
+    """R and T of the averages at s and s + distance, (channels, taps - distance).
+
+    The average at s is over s - smooth // 2, .., s - smooth // 2 + smooth - 1, nothing being beyond
+    the ends. The two share a variance; what each has alone gives the determinant of their
+    covariance without cancellation.
+    """
+    first = -(smooth // 2)
+    count = variances.shape[1] - distance
+    shared = _sums(variances, first + distance, smooth - distance, count)
+    covariance = shared / smooth**2
     if threshold == 0:
-        return c, c
+        return covariance, covariance
     if distance == 0:
-        values, slopes = one(spread, threshold)
-        return values, slopes * c
-    left, right = spread[:, :-distance], spread[:, distance:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rho = np.where(c > 0, c / (left * right), 0.0)
-    rho = np.minimum(rho, 1 - 1e-15)
-    values, slopes = pair(left.ravel(), right.ravel(), rho.ravel(), threshold)
-    return values.reshape(c.shape), slopes.reshape(c.shape) * c
+        values, slopes = one(np.sqrt(covariance), threshold)
+        return values, slopes * covariance
+    left = _sums(variances, first, distance, count)
+    right = _sums(variances, first + smooth, distance, count)
+    product = (shared + left) * (shared + right)
+    safe = np.where(product > 0, product, 1.0)
+    determinant = shared * (left + right) + left * right
+    values, slopes = pair(
+        np.sqrt((shared + left).ravel()) / smooth,
+        np.sqrt((shared + right).ravel()) / smooth,
+        np.minimum(shared / np.sqrt(safe), 1.0).ravel(),
+        np.sqrt(determinant / safe).ravel(),
+        threshold,
+    )
+    shape = covariance.shape
+    return values.reshape(shape), slopes.reshape(shape) * covariance
+
+
+def _sums(variances: np.ndarray, first: int, width: int, count: int) -> np.ndarray:
+    """Sums over the lags s + first, .., s + first + width - 1, for s = 0, .., count - 1."""
+    taps = variances.shape[1]
+    sums = np.zeros((len(variances), count))
+    for offset in range(first, first + width):
+        low, high = max(0, -offset), min(count, taps - offset)
+        if low < high:
+            sums[:, low:high] += variances[:, low + offset : high + offset]
+    return sums

@@ -5,14 +5,14 @@ distribution:
 
     E[S(x)²] = 2 sigma² ((1 + a²) Phi(-a) - a phi(a)),    E[S'(x)²] = 2 Phi(-a)
 
-A pair (x, y) with correlation rho: given x, y is Gaussian, and E[S(y) | x], E[S'(y) | x] are closed;
-what is left is an integral over x > threshold,
+A pair (x, y) with correlation rho: given x, y is Gaussian, E[S(y) | x] and E[S'(y) | x] are closed,
+and what is left is an integral over x > threshold,
 
     E[S(x) S(y)]   = 2 sigma_x sigma_y int_a^inf (u - a) phi(u) (g(rho u - b) - g(-rho u - b)) du
     E[S'(x) S'(y)] = 2 int_a^inf phi(u) (Phi((rho u - b) / s) + Phi((-rho u - b) / s)) du
 
-with u = x / sigma_x, b = threshold / sigma_y, s² = 1 - rho², g(m) = m Phi(m / s) + s phi(m / s). The
-integrand bends at u = b / rho over a width of s / rho; panels end there.
+with u = x / sigma_x, b = threshold / sigma_y, s² = 1 - rho², g(m) = m Phi(m / s) + s phi(m / s).
+The integrand bends at u = b / rho over a width of s / rho; panels end there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ POINTS = 24  # nodes of a panel
 LARGEST = 38.0  # beyond so many deviations the normal distribution is below 1e-300
 EXPONENT = 45.0  # integrands are cut at exp(-EXPONENT) of their largest value
 BEND = 8.0  # widths beyond which a bend is over
-PAIRS = 1 << 14  # pairs integrated at once
+PAIRS = 1 << 12  # pairs integrated at once
+LEAST = 1e-30  # of s: beyond, the bend is a kink
 
 
 def one(sigma: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -37,14 +38,15 @@ def one(sigma: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pair(
-    sigma_x: np.ndarray, sigma_y: np.ndarray, rho: np.ndarray, threshold: float
+    sigma_x: np.ndarray, sigma_y: np.ndarray, rho: np.ndarray, s: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """(E[S(x) S(y)], E[S'(x) S'(y)]).
 
     Args:
       sigma_x: (pairs,) deviations.
       sigma_y: (pairs,) deviations.
-      rho: (pairs,) correlations, 0 <= rho < 1.
+      rho: (pairs,) correlations, 0 <= rho <= 1.
+      s: (pairs,) sqrt(1 - rho²), to its own last digits.
       threshold: not negative.
     """
     wide, narrow = np.maximum(sigma_x, sigma_y), np.minimum(sigma_x, sigma_y)
@@ -53,13 +55,15 @@ def pair(
     kept = np.flatnonzero(a < LARGEST)
     for first in range(0, len(kept), PAIRS):
         some = kept[first : first + PAIRS]
-        values[some], slopes[some] = _integrals(a[some], b[some], rho[some])
+        values[some], slopes[some] = _integrals(a[some], b[some], rho[some], s[some])
     return wide * narrow * values, slopes
 
 
-def _integrals(a: np.ndarray, b: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _integrals(
+    a: np.ndarray, b: np.ndarray, rho: np.ndarray, s: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Both integrals for a >= b, where the integrands are largest at u = a or soon after it."""
-    s = np.sqrt((1 - rho) * (1 + rho))
+    s = np.maximum(s, LEAST)
     # The exponent grows at least by a t / 2 + t² / 2 over a distance t from a.
     end = np.sqrt(a**2 / 4 + 2 * EXPONENT) - a / 2
     with np.errstate(divide="ignore", over="ignore"):
