@@ -135,7 +135,7 @@ def discretised(
         return scaled, np.expm1(scaled) / pole
     with np.errstate(divide="ignore"):  # A is 0 at dt = -2 / pole
         log_power = np.log1p(scaled / 2) - np.log1p(-scaled / 2)
-    return np.maximum(log_power.real, ZERO) + 1j * log_power.imag, dt / (1 - scaled / 2)
+    return np.maximum(np.real(log_power), ZERO) + 1j * np.imag(log_power), dt / (1 - scaled / 2)
 
 
 def _columns(
