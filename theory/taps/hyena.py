@@ -110,14 +110,17 @@ def network(features: np.ndarray, layers: int, frequency: float) -> tuple[np.nda
     for z in (frequency / math.sqrt(fan_in) * features).T:
         minus *= cut_normal_cosine(z[:, None] - z)
         plus *= cut_normal_cosine(z[:, None] + z)
-    theta = kernel
+    theta, sines = kernel, (minus - plus) / 2
     for layer in range(layers):
         if layer:
             own = np.diag(kernel)[:, None] + np.diag(kernel)
             minus = np.exp(-(frequency**2) * np.maximum(own - 2 * kernel, 0.0) / 2)
             plus = np.exp(-(frequency**2) * (own + 2 * kernel) / 2)
+            # exp(-x) - exp(-y) without cancellation
+            larger = np.where(kernel < 0, -plus, minus)
+            sines = -larger * np.expm1(-2 * frequency**2 * np.abs(kernel)) / 2
             theta = kernel + theta
-        kernel, theta = (minus - plus) / 2, frequency**2 * (minus + plus) / 2 * theta
+        kernel, theta = sines, frequency**2 * (minus + plus) / 2 * theta
     return kernel, theta
 
 

@@ -15,6 +15,7 @@ DISCRETISATIONS = ("zoh", "bilinear")
 POINTS = 40  # nodes of a panel
 ANGLE = 70.0  # radians by which the phase of a power changes over a panel, at most
 DAMPING = 32.0  # a power below exp(-DAMPING) is as good as zero
+ZERO = -800.0  # exp(ZERO) is 0
 COLUMNS = 4096  # nodes whose taps are held at once
 
 
@@ -132,7 +133,9 @@ def discretised(
     scaled = pole * dt
     if discretisation == "zoh":
         return scaled, np.expm1(scaled) / pole
-    return np.log1p(scaled / 2) - np.log1p(-scaled / 2), dt / (1 - scaled / 2)
+    with np.errstate(divide="ignore"):  # A is 0 at dt = -2 / pole
+        log_power = np.log1p(scaled / 2) - np.log1p(-scaled / 2)
+    return np.maximum(np.real(log_power), ZERO) + 1j * np.imag(log_power), dt / (1 - scaled / 2)
 
 
 def _columns(
