@@ -39,12 +39,15 @@ from theory.stax.elementwise import (
     Tanh,
 )
 from theory.stax.flatten import Flatten
+from theory.stax.gate import Gate
 from theory.stax.global_pool import GlobalAvgPool, GlobalSumPool
 from theory.stax.identity import Identity
-from theory.stax.index import Index, Slice
+from theory.stax.index import Index, LastPosition, Slice
 from theory.stax.layer import Layer
 from theory.stax.layer_norm import LayerNorm
+from theory.stax.long_conv import LongConv
 from theory.stax.masked import MaskedArray, unmask_fn
+from theory.stax.neighborhood import NeighborhoodAttention
 from theory.stax.padding import Padding
 from theory.stax.pool import AvgPool, SumPool
 from theory.stax.positions import PositionalEmbedding
@@ -78,6 +81,7 @@ __all__ = [
     "FanOut",
     "Flatten",
     "Gabor",
+    "Gate",
     "Gaussian",
     "Gelu",
     "GlobalAvgPool",
@@ -87,11 +91,14 @@ __all__ = [
     "Identity",
     "ImageResize",
     "Index",
+    "LastPosition",
     "Layer",
     "LayerNorm",
     "LeakyRelu",
+    "LongConv",
     "MaskedArray",
     "Monomial",
+    "NeighborhoodAttention",
     "Padding",
     "Polynomial",
     "PositionalEmbedding",

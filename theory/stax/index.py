@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import EllipsisType
 from typing import Any
 
 from theory.stax.affine import check_axes
-from theory.stax.layer import Layer, layer_of
+from theory.stax.layer import Layer, layer_of, rule_of
 from theory.stax.rule import Rule
 
 Item = int | slice | EllipsisType
@@ -102,6 +103,31 @@ def Index(
         return masks[whole(masks.ndim + 1)[:-1]]
 
     return layer_of(Rule(name, init, apply, infer, block, mask=mask, ops=0.0))
+
+
+def LastPosition() -> Layer:
+    """The last position of a sequence, the readout of causal models.
+
+        y = x_L,   K' = K[L, L],   Theta' = Theta[L, L]
+
+    Raises:
+      ValueError: when used, inputs with another number of spatial axes than one.
+    """
+    index = rule_of(Index(Slice[:, -1]))
+
+    def one_axis(rank: int) -> None:
+        if rank != 1:
+            raise ValueError(f"LastPosition() needs inputs with one spatial axis, got {rank}")
+
+    def init(rng, shape):
+        one_axis(len(shape) - 2)
+        return index.init(rng, shape)
+
+    def infer(facts):
+        one_axis(len(facts.space))
+        return index.infer(facts)
+
+    return layer_of(replace(index, name="LastPosition()", init=init, infer=infer))
 
 
 def _written(item: Any) -> str:

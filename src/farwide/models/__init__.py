@@ -56,10 +56,20 @@ from farwide.models.reshape import (
 )
 from farwide.models.rotary import axial_rotary
 from farwide.models.sequence import SequenceConfig, sequence_generator, sequence_model
+from farwide.models.wide import (
+    OPERATORS,
+    WideAttention,
+    WideCnn,
+    WideConfig,
+    WideLongConv,
+    WideMlp,
+    wide_model,
+)
 
 __all__ = [
     "MIXERS",
     "MLP",
+    "OPERATORS",
     "S4D",
     "Apply",
     "Attention",
@@ -90,6 +100,11 @@ __all__ = [
     "Squash",
     "SquashedFilter",
     "TokenMlp",
+    "WideAttention",
+    "WideCnn",
+    "WideConfig",
+    "WideLongConv",
+    "WideMlp",
     "activations",
     "axial_rotary",
     "count_parameters",
@@ -111,5 +126,6 @@ __all__ = [
     "step_online_conv",
     "training_flops_per_image",
     "training_flops_per_token",
+    "wide_model",
     "widen_mlp",
 ]
