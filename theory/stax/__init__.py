@@ -46,6 +46,7 @@ from theory.stax.index import Index, LastPosition, Slice
 from theory.stax.layer import Layer
 from theory.stax.layer_norm import LayerNorm
 from theory.stax.long_conv import LongConv
+from theory.stax.long_conv_activation import LongConvActivation
 from theory.stax.masked import MaskedArray, unmask_fn
 from theory.stax.neighborhood import NeighborhoodAttention
 from theory.stax.padding import Padding
@@ -53,6 +54,7 @@ from theory.stax.pool import AvgPool, SumPool
 from theory.stax.positions import PositionalEmbedding
 from theory.stax.requirements import Bool, Diagonal
 from theory.stax.resize import ImageResize
+from theory.stax.seed_average import Estimate, seed_average
 
 __all__ = [
     "ABRelu",
@@ -73,6 +75,7 @@ __all__ = [
     "Elementwise",
     "ElementwiseNumerical",
     "Erf",
+    "Estimate",
     "Exp",
     "ExpNormalized",
     "FanInConcat",
@@ -96,6 +99,7 @@ __all__ = [
     "LayerNorm",
     "LeakyRelu",
     "LongConv",
+    "LongConvActivation",
     "MaskedArray",
     "Monomial",
     "NeighborhoodAttention",
@@ -118,6 +122,7 @@ __all__ = [
     "parallel",
     "repeat",
     "requires",
+    "seed_average",
     "serial",
     "supports_masking",
     "unmask_fn",

@@ -20,7 +20,7 @@ is exact once a Dense (or Conv) has mixed the channels, and a nonlinearity is re
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from theory.stax.block import Block
 from theory.stax.diagonals import (
     Operator,
     along_diagonals,
@@ -85,13 +86,7 @@ def LongConv(
       Novak et al. 2019, Bayesian deep CNNs with many channels are Gaussian processes (the same sum
       for filters that mix channels); derived here for depthwise ones.
     """
-    if (tap_variance is None) == (tap_covariance is None):
-        raise ValueError("accepted is one of tap_variance and tap_covariance, the other being None")
-    if tap_covariance is None:
-        moments = lags_of(tap_variance, "tap_variance", causal, paired=False)
-    else:
-        moments = lags_of(tap_covariance, "tap_covariance", causal, paired=True)
-    trained = _trained(tap_ntk, moments)
+    moments, trained = tap_moments(tap_variance, tap_covariance, tap_ntk, causal)
     name = _written(moments, taps is not None)
 
     def check(space: tuple[int, ...]) -> None:
@@ -116,17 +111,9 @@ def LongConv(
     def filters(params, space, dtype):
         """(channels, *all signed lags)."""
         if taps is not None:
-            k = jnp.asarray(taps[1](params))
-            beyond = space[0] - k.shape[-1] if causal else space[0] - 1 - k.shape[-1] // 2
-            if beyond < 0:
-                raise ValueError(f"taps gave {k.shape[-1]} lags; the inputs have {space[0]} places")
-            return jnp.pad(k, ((0, 0), (space[0] - 1 if causal else beyond, beyond))).astype(dtype)
-        second = moments.on(space)
+            return all_lags(taps[1](params), space[0], causal).astype(dtype)
         pads = [(0, 0), *((n - 1 if causal else 0, 0) for n in space)]
-        drawn = jnp.pad(params, pads).astype(dtype)
-        if moments.paired:
-            return drawn @ jnp.asarray(root(second).T, dtype)
-        return drawn * jnp.asarray(np.sqrt(second), dtype)
+        return gaussian_taps(jnp.pad(params, pads).astype(dtype), moments.on(space))
 
     def apply(params, x, context):
         space = tuple(x.shape[1:-1])
@@ -140,30 +127,51 @@ def LongConv(
     def block(k, left, right, facts):
         if moments.paired or (trained and trained.paired):
             need_pairs(name, k)
-
-        def moved(*terms: tuple[Array, Lags]) -> Array:
-            move = convolved if k.diagonal else along_diagonals
-            lines = [
-                move(value, each.on(facts.space), k.rank, operator)
-                for value, each in terms
-                if not each.paired
-            ]
-            planes = [(value, each.on(facts.space)) for value, each in terms if each.paired]
-            return reduce(add, lines + ([over_planes(planes)] if planes else []))
-
-        nngp = moved((k.nngp, moments))
+        moved = partial(convolved_moments, k, operator=operator)
+        nngp = moved([(k.nngp, moments)])
         if k.ntk is None:
             return k.with_values(nngp, None)
         terms = [] if k.zero_ntk else [(k.ntk, moments)]
         if trained and trained is not moments:
             terms.append((k.nngp, trained))
-        theta = moved(*terms) if terms else jnp.zeros_like(nngp)
+        theta = moved(terms) if terms else jnp.zeros_like(nngp)
         return k.with_values(nngp, theta + nngp if trained is moments else theta)
 
     def full(wanted):
         return wanted or moments.paired or bool(trained and trained.paired)
 
     return layer_of(Rule(name, init, apply, infer, block, full=full, ops=256.0))
+
+
+def convolved_moments(
+    k: Block, terms: list[tuple[Array, Lags]], operator: Operator | None = None
+) -> Array:
+    """The sum over terms (K, R) of sum_{s, s'} R(s, s') K(t - s, t' - s'), K in the layout of k."""
+    move = convolved if k.diagonal else along_diagonals
+    lines = [
+        move(value, moments.on(k.space), k.rank, operator)
+        for value, moments in terms
+        if not moments.paired
+    ]
+    planes = [(value, moments.on(k.space)) for value, moments in terms if moments.paired]
+    return reduce(add, lines + ([over_planes(planes)] if planes else []))
+
+
+def tap_moments(
+    tap_variance: Given, tap_covariance: Given, tap_ntk: Given, causal: bool
+) -> tuple[Lags, Lags | None]:
+    """R and T of the arguments of `LongConv`; T is R itself, or None where taps are not trained.
+
+    Raises:
+      ValueError: none or both of the first two are given, or one is outside of what is described.
+    """
+    if (tap_variance is None) == (tap_covariance is None):
+        raise ValueError("accepted is one of tap_variance and tap_covariance, the other being None")
+    if tap_covariance is None:
+        moments = lags_of(tap_variance, "tap_variance", causal, paired=False)
+    else:
+        moments = lags_of(tap_covariance, "tap_covariance", causal, paired=True)
+    return moments, _trained(tap_ntk, moments)
 
 
 def _trained(given: Given, moments: Lags) -> Lags | None:
@@ -183,6 +191,30 @@ def _written(moments: Lags, model: bool) -> str:
     parts += [] if moments.causal else ["causal=False"]
     parts += ["taps=model"] if model else []
     return f"LongConv({', '.join(parts)})"
+
+
+def all_lags(k: Array, size: int, causal: bool) -> Array:
+    """(channels, lags) of a model's filter as (channels, 2 size - 1) signed lags.
+
+    Raises:
+      ValueError: more lags than `size` places have, or an even number where not causal.
+    """
+    count = k.shape[-1]
+    beyond = size - count if causal else size - 1 - count // 2
+    if k.ndim != 2 or beyond < 0 or not (causal or count % 2):
+        most = size if causal else 2 * size - 1
+        raise ValueError(
+            f"taps gave an array {k.shape}; accepted is (channels, lags), lags at most {most} and, "
+            "where not causal, odd"
+        )
+    return jnp.pad(k, ((0, 0), (size - 1 if causal else beyond, beyond)))
+
+
+def gaussian_taps(drawn: Array, moments: np.ndarray) -> Array:
+    """(channels, *signed lags) of a covariance or of variances, from numbers of N(0, 1)."""
+    if moments.ndim > drawn.ndim - 1:
+        return drawn @ jnp.asarray(root(moments).T, drawn.dtype)
+    return drawn * jnp.asarray(np.sqrt(moments), drawn.dtype)
 
 
 def depthwise(x: Array, k: Array, causal: bool, operator: Operator | None) -> Array:

@@ -5,7 +5,7 @@ x and x' together: with F F^T the covariance of both examples' places and E of N
 Q F E F^T. A draw gives the weights A of x and A' of x' and, with k = K(x, x'), M = A k A'^T,
 
     K'      = E M
-    Theta'  = E [A Theta A'^T + 2 M + Q² (2 k B(k) + Theta B(k) + k B(Theta))]
+    Theta'  = E [A Theta A'^T + 2 M + Q² (2 k * B(k) + Theta * B(k) + k * B(Theta))]
     B(V) = A (k * V) A'^T - A ((k A'^T) * (V A'^T)) - ((A k) * (A V)) A'^T + M * (A V A'^T)
 
 with * elementwise. 2 M is of the value and output weights. B sums V over the derivatives of both
@@ -22,7 +22,8 @@ from jax import Array, lax
 
 from theory.stax.attention import HIDDEN, Side
 from theory.stax.block import Block
-from theory.stax.mixing import flat_places, paired_places
+from theory.stax.joint import batch_first, both_orders, joint_roots
+from theory.stax.mixing import paired_places
 
 
 def attended(
@@ -37,60 +38,43 @@ def attended(
       logit_std: Q.
       samples, seed: draws.
     """
-    rank, space, batch = k.rank, k.space, k.batch
-    places = len(seen)
-
-    def first(value: Array) -> Array:
-        """(p_1, q_1, .., *batch) as (*batch, p, q)."""
-        flat = flat_places(value, range(rank), rank)
-        flat = jnp.broadcast_to(flat, (places, places, *batch))
-        return jnp.moveaxis(flat, (0, 1), (-2, -1))
-
-    def hidden(side: Side) -> Array:
-        out = jnp.asarray(~seen)
-        if side.mask is None:
-            return out
-        keys = jnp.moveaxis(side.mask.reshape(-1, *side.mask.shape[rank:]), 0, -1)
-        return out | keys[..., None, :]
-
-    nngp = first(k.nngp)
-    ntk = None if k.ntk is None else first(k.ntk)
-    hidden1, hidden2 = hidden(left), hidden(right)
-    size = places if k.itself else 2 * places
-    if k.itself:
-        joint = nngp
-    else:
-        rows = jnp.concatenate([first(_of(left)), nngp], -1)
-        joint = jnp.concatenate([nngp.mT, first(_of(right))], -1)
-        joint = jnp.concatenate([rows, joint], -2)
-    values, vectors = jnp.linalg.eigh(joint)
-    root = vectors * jnp.sqrt(jnp.maximum(values, 0.0))[..., None, :]
-    root1, root2 = root[..., :places, :], root[..., -places:, :]
+    assert left.nngp is not None
+    assert right.nngp is not None
+    nngp = batch_first(k, k.nngp)
+    ntk = None if k.ntk is None else batch_first(k, k.ntk)
+    root1, root2 = joint_roots(k, left.nngp, right.nngp)
+    blind1, blind2 = (_blind(side, seen, k.rank) for side in (left, right))
 
     def weights(own: Array, noise: Array, blind: Array) -> Array:
         logits = logit_std * (own @ noise @ own.mT)
         return jax.nn.softmax(jnp.where(blind, HIDDEN, logits), -1)
 
     def step(total, key):
-        noise = jax.random.normal(key, (size, size), nngp.dtype)
-        a = weights(root1, noise, hidden1)
-        b = a if k.itself else weights(root2, noise, hidden2)
-        out = (a @ nngp @ b.mT,) if ntk is None else _both(a, b, nngp, ntk, logit_std)
-        return tuple(t + o for t, o in zip(total, out, strict=True)), None
+        draws = both_orders(k, jax.random.normal(key, (root1.shape[-1],) * 2, nngp.dtype))
+        for noise in draws:
+            a = weights(root1, noise, blind1)
+            b = a if k.itself else weights(root2, noise, blind2)
+            out = (a @ nngp @ b.mT,) if ntk is None else _both(a, b, nngp, ntk, logit_std)
+            total = tuple(t + o / len(draws) for t, o in zip(total, out, strict=True))
+        return total, None
 
     start = (jnp.zeros_like(nngp),) * (1 if ntk is None else 2)
-    keys = jax.random.split(jax.random.key(seed), samples)
-    total, _ = lax.scan(step, start, keys)
+    total, _ = lax.scan(step, start, jax.random.split(jax.random.key(seed), samples))
 
     def back(value: Array) -> Array:
-        return paired_places(jnp.moveaxis(value / samples, (-2, -1), (0, 1)), range(rank), space)
+        flat = jnp.moveaxis(value / samples, (-2, -1), (0, 1))
+        return paired_places(flat, range(k.rank), k.space)
 
     return back(total[0]), None if ntk is None else back(total[1])
 
 
-def _of(side: Side) -> Array:
-    assert side.nngp is not None
-    return side.nngp
+def _blind(side: Side, seen: np.ndarray, rank: int) -> Array:
+    """Keys that queries do not see: (places, places), or (*batch, places, places)."""
+    out = jnp.asarray(~seen)
+    if side.mask is None:
+        return out
+    keys = jnp.moveaxis(side.mask.reshape(-1, *side.mask.shape[rank:]), 0, -1)
+    return out | keys[..., None, :]
 
 
 def _both(a: Array, b: Array, k: Array, theta: Array, logit_std: float) -> tuple[Array, Array]:
