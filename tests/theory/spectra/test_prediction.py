@@ -100,9 +100,7 @@ def test_a_tail_takes_over_where_parts_end():
     np.testing.assert_allclose(found.test[3:], learning_curve(tail, n[3:]).test, rtol=1e-13)
     assert found.fitted == (32.0, 149.0)
     truth = learning_curve(s, n).test
-    np.testing.assert_allclose(
-        found.test / truth, 1, atol=1.5
-    )  # an assumption, and so far from the points
+    np.testing.assert_allclose(found.test / truth, 1, atol=1.5)
     far = predicted_curve(K, y, n, subsamples=6, tail=(4, 30), fit=(150, 600))
     assert far.exponent.low < far.exponent.value < far.exponent.high
     with pytest.raises(ValueError, match="one side of 150"):
