@@ -51,7 +51,7 @@ from farwide.runlog import LogError, environment_record, lock_directory, write_j
 from farwide.runlog.files import claim, read_json
 from theory import spectra
 
-EVERY_OPERATOR = ("mlp", "cnn", "long_conv", "s4d", "neighborhood", "attention")
+EVERY_OPERATOR = ("mlp", "cnn", "long_conv", "neighborhood", "attention")
 WIDTH0 = 4  # where muP and NTK parametrisation are one model
 
 
@@ -104,7 +104,7 @@ CPU = {
 SMALL = {name: Part(80, 64, (8, 16, 32)) for name in SETS}
 PRESETS = {
     "smoke": Size(
-        ("cnn",), ("digits",), SMALL, 2, (4, 8, 16), (8, 16), Descent(20), draws=2, depth=1
+        ("cnn",), ("digits",), SMALL, 2, (4, 8, 16), (8, 16), Descent(40), draws=3, depth=1
     ),
     "demo": Size(("long_conv",), ("digits",), CPU, 3, (16, 32, 64), (32, 64, 128), Descent(600)),
     "cpu": Size(EVERY_OPERATOR, tuple(SETS), CPU, 3, (16, 32, 64), (32, 64, 128), Descent(600)),

@@ -43,7 +43,8 @@ def descend(K: np.ndarray, y: np.ndarray, cross: np.ndarray, how: Descent) -> di
     start = vectors.T @ y
     left, speed = np.ones(len(K)), np.zeros(len(K))
     first, steps = float((start**2).sum()), 0
-    for steps in range(1, how.steps + 1):
+    while steps < how.steps:
+        steps += 1
         loss = float(((left[:, None] * start) ** 2).sum())
         speed = how.momentum * speed - values / values[-1] * left
         left = left + speed

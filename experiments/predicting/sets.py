@@ -75,7 +75,8 @@ def sequences(name: str, points: int, pool: int, test: int, seed: int) -> Sequen
     order = np.random.default_rng(seed).permutation(len(x))
     ends = np.cumsum([points, pool, test])
     parts = np.split(order[: ends[-1]], ends[:-1])
+    x = x.astype(np.float64)
     mean, deviation = x[parts[0]].mean(), x[parts[0]].std()
     targets = np.eye(CLASSES) - 1 / CLASSES
-    xs = [((x[part] - mean) / deviation).astype(np.float64) for part in parts]
+    xs = [(x[part] - mean) / deviation for part in parts]
     return Sequences(*xs, *(targets[labels[part]] for part in parts))

@@ -25,7 +25,8 @@ def estimate(found: dict[str, float]) -> Estimate:
 
 
 def written(found: dict[str, float]) -> str:
-    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+    """With half its 95% interval, which is symmetric."""
+    return f"{found['value']:.3f} ± {found['high'] - found['value']:.3f}"
 
 
 def yes(value: bool) -> str:
@@ -76,7 +77,7 @@ def pair_table(pair: dict[str, Any]) -> Table:
 
     def levels(found: dict[str, Any], key: str) -> list[str]:
         at = {round(n): i for i, n in enumerate(found["n"])}
-        half = [(h - l) / 2 for l, h in zip(found["low"], found["high"], strict=True)]
+        half = [(high - low) / 2 for low, high in zip(found["low"], found["high"], strict=True)]
         return [f"{found[key][at[n]]:.3f} ± {half[at[n]]:.3f}" if n in at else "" for n in every]
 
     for name, verdict in pair["verdict"].items():
