@@ -27,6 +27,7 @@ from experiments.predicting.regression import Descent
 from farwide.models import Model
 
 PARAMETRISATIONS = ("ntk", "mup")
+LOST = 0.9  # a last loss of this share of the first or more, or none that is finite, is a failure
 CHUNK = 256  # test examples at once
 
 
@@ -101,7 +102,7 @@ def train_all(
     Args:
       gamma: output multiplier (`gamma_of`).
       sets: (x, y) of each seed.
-      tops: largest eigenvalue of the limit's NTK over n, of each: the rate is 1/(top gamma^2).
+      tops: largest eigenvalue of the limit's NTK over n, of each: the rate is how.rate/(top gamma^2).
       test: x and y.
       keys: of initial values.
       train: of `trainer`, to share its compilation.
@@ -118,7 +119,7 @@ def train_all(
         params = model.init(key)
         ends, loss, steps = train(
             params, jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32),
-            1 / (top * gamma**2), gamma,
+            how.rate / (top * gamma**2), gamma,
         )  # fmt: skip
         f = np.concatenate([gamma * (apply(ends, part) - apply(params, part)) for part in pieces])
         squared = ((f[: len(x_test)] - y_test) ** 2).sum(1)
@@ -127,8 +128,8 @@ def train_all(
 
 
 def record(found: list[Trained]) -> dict[str, Any]:
-    """Plain values; errors of trainings that did not stay finite are None."""
-    good = [bool(np.isfinite(each.squared).all() and np.isfinite(each.loss)) for each in found]
+    """Plain values; errors of trainings that failed (`LOST`) are None."""
+    good = [bool(np.isfinite(each.squared).all() and each.loss < LOST) for each in found]
     return {
         "by_draw": [
             float(each.squared.mean()) if ok else None for each, ok in zip(found, good, strict=True)
@@ -137,6 +138,6 @@ def record(found: list[Trained]) -> dict[str, Any]:
             np.round(each.squared, 6).tolist() if ok else None
             for each, ok in zip(found, good, strict=True)
         ],
-        "loss": [each.loss if ok else None for each, ok in zip(found, good, strict=True)],
+        "loss": [each.loss if np.isfinite(each.loss) else None for each in found],
         "steps": [each.steps for each in found],
     }

@@ -19,11 +19,13 @@ class Descent(NamedTuple):
       steps: at most.
       momentum: beta in v <- beta v - rate gradient.
       stop: no further step once the loss is at or below this share of the first.
+      rate: times 1/(largest eigenvalue of the limit's NTK over n).
     """
 
     steps: int
-    momentum: float = 0.97
-    stop: float = 0.01
+    momentum: float = 0.95
+    stop: float = 0.05
+    rate: float = 0.1
 
 
 def regress(K: np.ndarray, y: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:
@@ -35,8 +37,8 @@ def regress(K: np.ndarray, y: np.ndarray, cross: np.ndarray, ridge: float) -> np
 def descend(K: np.ndarray, y: np.ndarray, cross: np.ndarray, how: Descent) -> dict[str, Any]:
     """What training does to an infinitely wide network whose NTK is K: predictions and steps.
 
-    Heavy ball on f = y along every eigenvector of K, with the step that networks take,
-    1/(largest eigenvalue of K/n); exact, since the kernel does not move.
+    Heavy ball on f = y along every eigenvector of K, with the step that networks take; exact, since
+    the kernel does not move.
     """
     values, vectors = linalg.eigh(K)
     values = np.maximum(values, JITTER)
@@ -46,7 +48,7 @@ def descend(K: np.ndarray, y: np.ndarray, cross: np.ndarray, how: Descent) -> di
     while steps < how.steps:
         steps += 1
         loss = float(((left[:, None] * start) ** 2).sum())
-        speed = how.momentum * speed - values / values[-1] * left
+        speed = how.momentum * speed - how.rate * values / values[-1] * left
         left = left + speed
         if loss <= how.stop * first:
             break

