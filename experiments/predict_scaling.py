@@ -24,6 +24,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -155,12 +156,26 @@ class Job(NamedTuple):
         return sequences(self.data, self.part.points, pool, self.part.test, self.seed)
 
 
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+@lru_cache(1)
+def tiles_of(config: WideConfig) -> Tiles:
+    """Of the limit, so that prediction and regression share compilations."""
+    return Tiles(config.limit())
 
 
-def finish(path: Path, found: dict[str, Any], start: float) -> None:
-    write_json(path, found | {"written": now(), "seconds": round(time.perf_counter() - start, 2)})
+class Clock:
+    """Seconds, and processor seconds of all threads, since it was made."""
+
+    def __init__(self) -> None:
+        self.wall, self.processor = time.perf_counter(), time.process_time()
+
+    def finish(self, path: Path, found: dict[str, Any]) -> None:
+        """Writes a piece with its times."""
+        spent = {
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self.wall, 2),
+            "cpu_seconds": round(time.process_time() - self.processor, 2),
+        }
+        write_json(path, found | spent)
 
 
 def predict(job: Job, console: Console) -> None:
@@ -168,8 +183,8 @@ def predict(job: Job, console: Console) -> None:
     path = job.folder / "prediction.json"
     if path.is_file():
         return
-    start, examples = time.perf_counter(), job.examples()
-    tiles = Tiles(job.config(examples.points).limit())
+    clock, examples = Clock(), job.examples()
+    tiles = tiles_of(job.config(examples.points))
     K = with_bar(console, f"{job.title}: spectrum", tiles.entries(job.part.points), lambda moved: (
         tiles.own(examples.points, moved)
     ))  # fmt: skip
@@ -184,7 +199,7 @@ def predict(job: Job, console: Console) -> None:
         found[name] = plain(curve) | {"scale": scale, "exponent_of_trained": over}
         values = np.linalg.eigvalsh(K[name])[::-1] / scale / len(K[name])
         found[name]["eigenvalues"] = [float(f"{v:.6g}") for v in values]
-    finish(path, found, start)
+    clock.finish(path, found)
 
 
 def plain(curve: spectra.PredictedCurve) -> dict[str, Any]:
@@ -215,9 +230,9 @@ def regression(job: Job, console: Console) -> None:
     path = job.folder / "regression.json"
     if path.is_file():
         return
-    start, examples = time.perf_counter(), job.examples()
+    clock, examples = Clock(), job.examples()
     prediction = read_json(job.folder / "prediction.json")
-    tiles = Tiles(job.config(examples.points).limit())
+    tiles = tiles_of(job.config(examples.points))
     sets = draws(job, examples)
     each = job.part.n[-1]
     total = len(sets) * (tiles.entries(each) + tiles.entries(job.part.test, each))
@@ -235,7 +250,7 @@ def regression(job: Job, console: Console) -> None:
             few = mine[: job.size.seeds]
             limit = trained_limit(few, examples.y_test, list(job.size.trained_on), job.size.descent)
             found["limit"] = limit | {"scale": scale}
-    finish(path, found, start)
+    clock.finish(path, found)
 
 
 def draws(job: Job, examples: Sequences) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -260,14 +275,14 @@ def train(job: Job, width: int, console: Console) -> None:
 
     def work(moved):
         for parametrisation, n in left:
-            start = time.perf_counter()
+            clock = Clock()
             tops = [limit["scale"] * top for top in limit["top"][limit["n"].index(n)]]
             gamma = networks.gamma_of(parametrisation, width, WIDTH0)
             found = networks.train_all(
                 model, size.descent, gamma, [(x[:n], y[:n]) for x, y in sets], tops,
                 (examples.test, examples.y_test), keys, run,
             )  # fmt: skip
-            finish(network_path(job, parametrisation, width, n), networks.record(found), start)
+            clock.finish(network_path(job, parametrisation, width, n), networks.record(found))
             moved(n)
 
     with_bar(console, f"{job.title}: width {width}", sum(n for _, n in left), work)
@@ -282,14 +297,13 @@ def summarise(job: Job) -> dict[str, Any]:
     prediction = read_json(job.folder / "prediction.json")
     found = read_json(job.folder / "regression.json")
     limit, size = found["limit"], job.size
-    seconds = prediction["seconds"] + found["seconds"]
-    rows = []
+    every, rows = [prediction, found], []
     for parametrisation in networks.PARAMETRISATIONS:
         for width in size.widths:
             pieces = [
                 read_json(network_path(job, parametrisation, width, n)) for n in size.trained_on
             ]
-            seconds += sum(piece["seconds"] for piece in pieces)
+            every += pieces
             rows.append(
                 {"parametrisation": parametrisation, "width": width}
                 | network_row(pieces, limit, list(size.trained_on))
@@ -305,7 +319,7 @@ def summarise(job: Job) -> dict[str, Any]:
         "limit": limit,
         "networks": rows,
         "verdict": verdicts,
-        "seconds": round(seconds, 1),
+        **{key: round(sum(p[key] for p in every), 1) for key in ("seconds", "cpu_seconds")},
     }
 
 

@@ -73,11 +73,11 @@ def trainer(model: Model, how: Descent) -> Callable:
     def train(params, x, y, rate, gamma):
         start = apply(params, x)
         speed = jax.tree.map(jnp.zeros_like, params)
-        first, count = None, 0
+        first, count = float("nan"), 0
         while count < how.steps:
             params, speed, loss = step(params, speed, start, x, y, rate, gamma)
             loss, count = float(loss), count + 1
-            first = loss if first is None else first
+            first = loss if count == 1 else first
             if not loss > how.stop * first or not np.isfinite(loss):
                 break
         return params, float(last_loss(params, start, x, y, gamma)) / first, count
@@ -102,7 +102,8 @@ def train_all(
     Args:
       gamma: output multiplier (`gamma_of`).
       sets: (x, y) of each seed.
-      tops: largest eigenvalue of the limit's NTK over n, of each: the rate is how.rate/(top gamma^2).
+      tops: largest eigenvalue of the limit's NTK over n, of each; the step is
+        how.rate/(top gamma^2).
       test: x and y.
       keys: of initial values.
       train: of `trainer`, to share its compilation.

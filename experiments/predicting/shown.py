@@ -111,6 +111,7 @@ def brief(pair: dict[str, Any]) -> dict[str, Any]:
         "predicted_at": pair["predicted_at"],
         "measured_at": pair["measured_at"],
         "seconds": pair["seconds"],
+        "cpu_seconds": pair["cpu_seconds"],
         "n": pair["measured"]["ntk"]["n"],
     }
     for name, verdict in pair["verdict"].items():
@@ -140,7 +141,7 @@ def summary_figure(pairs: list[dict[str, Any]]) -> Figure:
     panels: dict[str, dict[str, PairSummary]] = {}
     for pair in pairs:
         rows = [widest(pair, name) for name in PARAMETRISATIONS]
-        found = [row and estimate(row["exponent"]) for row in rows]
+        found = [None if row is None else estimate(row["exponent"]) for row in rows]
         panels.setdefault(TITLES[pair["data"]], {})[pair["operator"]] = PairSummary(
             estimate(pair["predicted"]["ntk"]["exponent"]),
             estimate(pair["measured"]["ntk"]["exponent"]),
@@ -158,7 +159,7 @@ def summary_table(pairs: list[dict[str, Any]]) -> Table:
         f"the two agree within both intervals: {both}",
         box=None, pad_edge=False,
     )  # fmt: skip
-    columns = ("predicted", "measured", "inside", "worst level", "limit", "NTK", "muP", "seconds")
+    columns = ("predicted", "measured", "inside", "worst level", "limit", "NTK", "muP", "CPU s")
     for column in ("data", "operator", *columns):
         table.add_column(column, justify="left" if column in ("data", "operator") else "right")
     for pair in pairs:
@@ -171,6 +172,6 @@ def summary_table(pairs: list[dict[str, Any]]) -> Table:
             yes(verdict["exponent_inside"]), f"{100 * (worst - 1):+.1f}%",
             f"{pair['limit']['exponent']['value']:.3f}",
             *(f"{row['exponent']['value']:.3f}" if row else "lost" for row in rows),
-            f"{pair['seconds']:.0f}",
+            f"{pair['cpu_seconds']:.0f}",
         )  # fmt: skip
     return table
