@@ -45,7 +45,7 @@ from experiments.predicting.regression import (
 from experiments.predicting.sets import CLASSES, SETS, Sequences, sequences
 from farwide.data import DataError
 from farwide.endings import plain_endings
-from farwide.models import WideConfig, wide_model
+from farwide.models import OPERATORS, WideAttention, WideConfig, wide_model
 from farwide.plotting import save_png
 from farwide.progress import counting_progress
 from farwide.runlog import LogError, environment_record, lock_directory, write_json
@@ -53,6 +53,8 @@ from farwide.runlog.files import claim, read_json
 from theory import spectra
 
 EVERY_OPERATOR = ("mlp", "cnn", "long_conv", "neighborhood", "attention")
+# One head: the limit of linear scaling is that of any number, and four take four times as long.
+SETTINGS = {"neighborhood": WideAttention(window=5, heads=1), "attention": WideAttention(heads=1)}
 WIDTH0 = 4  # where muP and NTK parametrisation are one model
 
 
@@ -147,8 +149,9 @@ class Job(NamedTuple):
 
     def config(self, x: np.ndarray, width: int = 1) -> WideConfig:
         """The architecture for examples like x."""
+        operator = SETTINGS.get(self.operator, self.operator)
         return WideConfig(
-            self.operator, x.shape[1], x.shape[2], CLASSES, width=width, depth=self.size.depth
+            operator, x.shape[1], x.shape[2], CLASSES, width=width, depth=self.size.depth
         )
 
     def examples(self) -> Sequences:
@@ -369,8 +372,6 @@ def pairs_of(arguments: Arguments, folder: Path) -> list[Job]:
     Raises:
       ValueError: no such operator, or data set.
     """
-    from farwide.models import OPERATORS
-
     size = PRESETS[arguments.preset]
     operators = size.operators if arguments.operator is None else (arguments.operator,)
     data = size.data if arguments.data is None else (arguments.data,)
