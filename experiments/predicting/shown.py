@@ -17,7 +17,13 @@ from farwide.plotting import (
     scaling_summary,
 )
 
+WORDS = {"mlp": "MLP", "cnn": "CNN", "long_conv": "long convolution", "s4d": "S4D"}
+WORDS |= {"neighborhood": "neighborhood attention", "attention": "full attention"}
 PARAMETRISATIONS = {"ntk": "NTK", "mup": "muP"}
+
+
+def word(operator: str) -> str:
+    return WORDS.get(operator, operator)
 
 
 def estimate(found: dict[str, float]) -> Estimate:
@@ -55,8 +61,9 @@ def pair_figure(pair: dict[str, Any]) -> Figure:
         for row in finite(pair)
     ]
     exponents = [each["exponent"] for each in (ntk, pair["measured"]["ntk"])]
+    name = word(pair["operator"])
     title = (
-        f"{pair['operator']} on {TITLES[pair['data']]}: exponent predicted "
+        f"{name[0].upper()}{name[1:]} on {TITLES[pair['data']]}: exponent predicted "
         f"{written(exponents[0])}, measured {written(exponents[1])}"
     )
     return predicted_scaling(
@@ -67,7 +74,7 @@ def pair_figure(pair: dict[str, Any]) -> Figure:
 def pair_table(pair: dict[str, Any]) -> Table:
     """Prediction and regression of both kernels, then networks against the limit of training."""
     table = Table(
-        title=f"{pair['operator']} on {TITLES[pair['data']]}: squared error, 95% intervals",
+        title=f"{word(pair['operator'])} on {TITLES[pair['data']]}: squared error, 95% intervals",
         box=None, pad_edge=False,
     )  # fmt: skip
     limit = pair["limit"]
@@ -142,7 +149,7 @@ def summary_figure(pairs: list[dict[str, Any]]) -> Figure:
     for pair in pairs:
         rows = [widest(pair, name) for name in PARAMETRISATIONS]
         found = [None if row is None else estimate(row["exponent"]) for row in rows]
-        panels.setdefault(TITLES[pair["data"]], {})[pair["operator"]] = PairSummary(
+        panels.setdefault(TITLES[pair["data"]], {})[word(pair["operator"])] = PairSummary(
             estimate(pair["predicted"]["ntk"]["exponent"]),
             estimate(pair["measured"]["ntk"]["exponent"]),
             *found,

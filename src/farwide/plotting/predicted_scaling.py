@@ -72,7 +72,7 @@ def predicted_scaling(
       width: inches.
     """
     narrow = style.is_narrow(width)
-    figure = style.new_figure(width, 7.4 if narrow else 4.3)
+    figure = style.new_figure(width, 8.6 if narrow else 4.6)
     left, right = figure.subplots(*((2, 1) if narrow else (1, 2)), sharey=True)
     left.fill_between(predicted.n, predicted.low, predicted.high, color=style.BAND, lw=0)
     left.plot(predicted.n, predicted.value, color=PREDICTED)
@@ -102,21 +102,34 @@ def predicted_scaling(
     left.set_ylim(low / 1.08, high * 1.08)
     style.log_axis(left, "y", text=lambda v: f"{v:.3g}")
     left.set_ylabel("squared test error, sum over classes")
+    _legend(
+        left,
+        [
+            Line2D([], [], color=PREDICTED, label="predicted"),
+            Patch(color=style.BAND, label="its 95% band"),
+            Line2D([], [], color=MEASURED, marker="o", ms=4, ls="none", label="measured ± 95%"),
+        ],
+    )
     handles: list[Any] = [
-        Line2D([], [], color=PREDICTED, label="predicted"),
-        Patch(color=style.BAND, label="its 95% band"),
-        Line2D([], [], color=MEASURED, marker="o", ms=4, ls="none", label="measured, 95% interval"),
-        Line2D([], [], color=MEASURED, label="limit of the training"),
+        Line2D([], [], color=MEASURED, label="infinite width, same training"),
         Patch(color=style.FAINT, alpha=0.6, label="its 95% interval"),
     ]
-    for each in networks:
-        name = f"{'muP' if each.mup else 'NTK parametrisation'}, width {each.width}"
+    for each in sorted(networks, key=lambda each: (each.mup, each.width)):
+        name = f"{'muP' if each.mup else 'NTK'}, width {each.width}"
         look = _look(each, widths)
         look["color"] = look.pop("colour")
         handles.append(Line2D([], [], ms=4, ls="none", mfc=look.pop("inside"), label=name, **look))
-    figure.legend(handles=handles, loc="outside lower left", ncols=2 if narrow else 4)
+    _legend(right, handles)
     style.set_title(figure, title)
     return figure
+
+
+def _legend(ax: Axes, handles: Sequence[Any]) -> None:
+    """Below its axes, two columns."""
+    ax.legend(
+        handles=list(handles), loc="upper left", bbox_to_anchor=(-0.02, -0.16), ncols=2,
+        borderaxespad=0.0,
+    )  # fmt: skip
 
 
 def _at(places: Any) -> Any:
@@ -130,7 +143,7 @@ def _look(each: WidthCurve, widths: Sequence[int]) -> dict[str, Any]:
     colour = MUP if each.mup else NTK
     place = widths.index(each.width)
     inside = colour if place == len(widths) - 1 else "white"
-    return {"colour": colour, "marker": "vso^D"[place % 5], "inside": inside}
+    return {"colour": colour, "marker": "vsoD^"[place % 5], "inside": inside}
 
 
 def _points(ax: Axes, curve: Banded, colour: str, marker: str, inside: str | None = None) -> None:
@@ -182,7 +195,7 @@ def scaling_summary(
                     color=colour, marker=marker, ms=4.0, elinewidth=1.0, capsize=1.5, ls="none",
                 )  # fmt: skip
         ax.set_title(name)
-        ax.set_xlabel("exponent of error ∝ n^−exponent")
+        ax.set_xlabel("exponent a, error ∝ n⁻ᵃ")
         ax.set_yticks(range(len(operators)), operators)
         ax.set_ylim(len(operators) - 0.5, -0.5)
         ax.grid(axis="y", visible=False)
