@@ -55,7 +55,7 @@ from farwide.runlog import LogError, environment_record, lock_directory, write_j
 from farwide.runlog.files import claim, read_json
 from theory import spectra
 
-EVERY_OPERATOR = ("mlp", "cnn", "long_conv", "neighborhood", "attention")
+EVERY_OPERATOR = ("mlp", "cnn", "long_conv", "s4d", "neighborhood", "attention")
 # One head: the limit of linear scaling is that of any number, and four take four times as long.
 SETTINGS = {"neighborhood": WideAttention(window=5, heads=1), "attention": WideAttention(heads=1)}
 WIDTH0 = 4  # where muP and NTK parametrisation are one model

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from theory.spectra.eigenlearning import learning_curve
 from theory.spectra.spectrum import Spectrum, empirical_spectrum, spectrum
@@ -167,6 +166,8 @@ def predicted_curve(
       Shao and Wu 1989, A General Theory for Jackknife Variance Estimation (delete-d, section 2).
       Bordelon, Canatar and Pehlevan 2020; Simon et al. 2023 (the curve: `learning_curve`).
     """
+    from scipy import stats
+
     K, y = np.asarray(K, np.float64), np.asarray(y, np.float64)
     s = empirical_spectrum(K, y)
     M = len(K)
