@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import erf, wofz
 
 from theory.quadrature import gauss_legendre
 from theory.taps.checks import finite, positive, whole
@@ -128,6 +127,8 @@ def cut_normal_cosine(x: np.ndarray) -> np.ndarray:
     For a normal z without the scaling, between -c and c: exp(-x²/2) Re erf((c + i x) / sqrt 2) /
     erf(c / sqrt 2), with the Faddeeva function in place of erf, which overflows.
     """
+    from scipy.special import erf, wofz  # slow to import
+
     mass = erf(CUT / math.sqrt(2))
     variance = 1 - 2 * CUT * math.exp(-(CUT**2) / 2) / (math.sqrt(2 * math.pi) * mass)
     x = x / math.sqrt(variance)

@@ -66,7 +66,7 @@ def squash(
 
 
 def deviations(taps: int, channels: int, scale: float, init: str) -> np.ndarray:
-    """Initial deviations of the parameters, (channels, taps); (1, taps) where channels are alike."""
+    """Initial deviations of the parameters, (channels, taps), or (1, taps) where all are alike."""
     if init == "normal":
         return np.full((1, taps), float(scale))
     rates = max(channels // 2, 1) ** (np.arange(channels) / channels)

@@ -18,7 +18,6 @@ The integrand bends at u = b / rho over a width of s / rho; panels end there.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr
 
 from theory.quadrature import gauss_legendre
 
@@ -32,6 +31,8 @@ LEAST = 1e-30  # of s: beyond, the bend is a kink
 
 def one(sigma: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """(E[S(x)²], E[S'(x)²]), of the shape of the deviations `sigma`."""
+    from scipy.special import ndtr  # slow to import
+
     a = _in_deviations(sigma, threshold)
     tail = ndtr(-a)
     return 2 * sigma**2 * np.maximum((1 + a**2) * tail - a * _density(a), 0), 2 * tail
@@ -63,6 +64,8 @@ def _integrals(
     a: np.ndarray, b: np.ndarray, rho: np.ndarray, s: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both integrals for a >= b, where the integrands are largest at u = a or soon after it."""
+    from scipy.special import ndtr  # slow to import
+
     s = np.maximum(s, LEAST)
     # The exponent grows at least by a t / 2 + t² / 2 over a distance t from a.
     end = np.sqrt(a**2 / 4 + 2 * EXPONENT) - a / 2
