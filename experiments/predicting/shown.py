@@ -19,6 +19,7 @@ from farwide.plotting import (
 
 WORDS = {"mlp": "MLP", "cnn": "CNN", "long_conv": "long convolution", "s4d": "S4D"}
 WORDS |= {"neighborhood": "neighborhood attention", "attention": "full attention"}
+WORDS |= {"sgconv": "SGConv", "hyena": "Hyena"}
 PARAMETRISATIONS = {"ntk": "NTK", "mup": "muP"}
 
 
