@@ -18,7 +18,6 @@ The integrand bends at u = b / rho over a width of s / rho; panels end there.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr
 
 from theory.quadrature import gauss_legendre
 
@@ -33,7 +32,7 @@ LEAST = 1e-30  # of s: beyond, the bend is a kink
 def one(sigma: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """(E[S(x)²], E[S'(x)²]), of the shape of the deviations `sigma`."""
     a = _in_deviations(sigma, threshold)
-    tail = ndtr(-a)
+    tail = _normal(-a)
     return 2 * sigma**2 * np.maximum((1 + a**2) * tail - a * _density(a), 0), 2 * tail
 
 
@@ -76,7 +75,7 @@ def _integrals(
     w = (unit.weights[:, None, None] * lengths).reshape(-1, len(a))
     w *= _density(a + t)
     up, down = rho * (a + t) - b, -rho * (a + t) - b
-    tail_up, tail_down = ndtr(up / s), ndtr(down / s)
+    tail_up, tail_down = _normal(up / s), _normal(down / s)
     rise = up * tail_up - down * tail_down + s * (_density(up / s) - _density(down / s))
     return 2 * (w * t * rise).sum(0), 2 * (w * (tail_up + tail_down)).sum(0)
 
@@ -88,3 +87,10 @@ def _in_deviations(sigma: np.ndarray, threshold: float) -> np.ndarray:
 
 def _density(x: np.ndarray) -> np.ndarray:
     return np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+
+
+def _normal(x: np.ndarray) -> np.ndarray:
+    """Phi(x)."""
+    from scipy.special import ndtr  # slow to import
+
+    return ndtr(x)
