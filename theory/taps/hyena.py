@@ -130,9 +130,9 @@ def cut_normal_cosine(x: np.ndarray) -> np.ndarray:
     For a normal z without the scaling, between -c and c: exp(-x²/2) Re erf((c + i x) / sqrt 2) /
     erf(c / sqrt 2), with the Faddeeva function in place of erf, which overflows.
     """
-    from scipy.special import erf, wofz  # slow to import
+    from scipy.special import wofz  # slow to import
 
-    mass = erf(CUT / math.sqrt(2))
+    mass = math.erf(CUT / math.sqrt(2))
     variance = 1 - 2 * CUT * math.exp(-(CUT**2) / 2) / (math.sqrt(2 * math.pi) * mass)
     x = x / math.sqrt(variance)
     edge = wofz((-x + 1j * CUT) / math.sqrt(2)) * np.exp(-CUT * (CUT / 2 + 1j * x))

@@ -34,7 +34,7 @@ def one(sigma: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     from scipy.special import ndtr  # slow to import
 
     a = _in_deviations(sigma, threshold)
-    tail = ndtr(-a)
+    tail = _normal(-a)
     return 2 * sigma**2 * np.maximum((1 + a**2) * tail - a * _density(a), 0), 2 * tail
 
 
@@ -79,7 +79,7 @@ def _integrals(
     w = (unit.weights[:, None, None] * lengths).reshape(-1, len(a))
     w *= _density(a + t)
     up, down = rho * (a + t) - b, -rho * (a + t) - b
-    tail_up, tail_down = ndtr(up / s), ndtr(down / s)
+    tail_up, tail_down = _normal(up / s), _normal(down / s)
     rise = up * tail_up - down * tail_down + s * (_density(up / s) - _density(down / s))
     return 2 * (w * t * rise).sum(0), 2 * (w * (tail_up + tail_down)).sum(0)
 
@@ -91,3 +91,10 @@ def _in_deviations(sigma: np.ndarray, threshold: float) -> np.ndarray:
 
 def _density(x: np.ndarray) -> np.ndarray:
     return np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+
+
+def _normal(x: np.ndarray) -> np.ndarray:
+    """Phi(x)."""
+    from scipy.special import ndtr  # slow to import
+
+    return ndtr(x)

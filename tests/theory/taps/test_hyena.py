@@ -45,7 +45,7 @@ def test_moments_are_those_of_the_finite_filter():
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, SMALL, DEEP, {"layers": 1, "bands": 3}], ids=str)
 def test_moments_are_those_of_a_wide_filter(settings):
-    check(settings, channels=12, taps=8, hidden=256, keys=600, batch=10)
+    check(settings, channels=5, taps=7, hidden=128, keys=300, batch=10)
 
 
 @pytest.mark.parametrize(("taps", "bands"), [(3, 1), (16, 1), (50, 4)])
