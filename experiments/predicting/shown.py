@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -79,7 +80,9 @@ def pair_table(pair: dict[str, Any]) -> Table:
         box=None, pad_edge=False,
     )  # fmt: skip
     limit = pair["limit"]
-    for column in ("", *(f"n = {n}" for n in pair["measured"]["ntk"]["n"]), "exponent", "inside"):
+    sizes = [f"n = {n}" for n in pair["measured"]["ntk"]["n"]]
+    last = f"over limit at {pair['limit']['n'][-1]}"
+    for column in ("", *sizes, "exponent", "inside", last):
         table.add_column(column, justify="right" if column else "left")
     every = pair["measured"]["ntk"]["n"]
 
@@ -106,8 +109,16 @@ def pair_table(pair: dict[str, Any]) -> Table:
         if "error" not in row:
             table.add_row(label, f"{row['lost']} failed")
             continue
-        table.add_row(label, *levels(row, "error"), written(row["exponent"]), "")
+        over = f"{100 * np.expm1(row['log_distance'][-1]):+.0f}%"
+        table.add_row(label, *levels(row, "error"), written(row["exponent"]), "", over)
     return table
+
+
+def over_predicted(pair: dict[str, Any], row: dict[str, Any]) -> list[float]:
+    """Error of networks over the predicted error of kernel regression, at each of their n."""
+    curve = pair["predicted"]["ntk"]
+    at = {round(n): test for n, test in zip(curve["n"], curve["test"], strict=True)}
+    return [error / at[n] for n, error in zip(row.get("n", ()), row.get("error", ()), strict=True)]
 
 
 def brief(pair: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +147,7 @@ def brief(pair: dict[str, Any]) -> dict[str, Any]:
                 "log_distance_error", "steps", "loss",
             )
         }
+        | {"over_predicted": over_predicted(pair, row)}
         for row in pair["networks"]
     ]  # fmt: skip
     ntk, mup = rows["ntk"], rows["mup"]
