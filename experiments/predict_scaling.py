@@ -105,13 +105,15 @@ class Size:
 CPU = {
     "digits": Part(700, 457, (16, 32, 64, 128)),
     "fashion-mnist": Part(1024, 512, (16, 32, 64, 128, 256)),
+    "mnist-1d": Part(1024, 512, (16, 32, 64, 128, 256)),
     "line-digits": Part(1024, 512, (16, 32, 64, 128, 256)),
 }
+TESTED = ("digits", "fashion-mnist", "mnist-1d")
 SMALL = {name: Part(80, 64, (8, 16, 32)) for name in SETS}
 PRESETS = {
     "smoke": Size(("cnn",), ("digits",), SMALL, 2, (4, 8), (8, 16), Descent(40), draws=3, depth=1),
     "demo": Size(("long_conv",), ("digits",), CPU, 3, (16, 32, 64), (32, 64, 128), Descent(800)),
-    "cpu": Size(EVERY_OPERATOR, tuple(SETS), CPU, 3, (16, 32, 64), (32, 64, 128), Descent(800)),
+    "cpu": Size(EVERY_OPERATOR, TESTED, CPU, 3, (16, 32, 64), (32, 64, 128), Descent(800)),
 }
 
 
@@ -124,7 +126,7 @@ class Arguments:
     """mlp, cnn, long_conv, s4d, neighborhood, attention, or another of farwide.models with a limit;
     those of the preset where not given."""
     data: str | None = None
-    """digits, fashion-mnist or line-digits; those of the preset where not given."""
+    """digits, fashion-mnist, mnist-1d or line-digits; those of the preset where not given."""
     name: str | None = None
     """Folder below --out; predict_scaling-PRESET where not given."""
     out: Path = Path("runs")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from farwide.data import digits, fashion_mnist, line_digits
+from farwide.data import digits, fashion_mnist, line_digits, mnist_1d
 
 CLASSES = 10
 
@@ -54,12 +54,25 @@ def _lines() -> tuple[np.ndarray, np.ndarray]:
     return data.x_train.reshape(len(data.x_train), -1, 2), data.y_train
 
 
+def _mnist_1d() -> tuple[np.ndarray, np.ndarray]:
+    """MNIST-1D, 40 points as 20 pieces of 2."""
+    data = mnist_1d()
+    x = np.concatenate([data.x_train, data.x_test])
+    return x.reshape(len(x), -1, 2), np.concatenate([data.y_train, data.y_test])
+
+
 SETS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "digits": _digits,
     "fashion-mnist": _fashion,
+    "mnist-1d": _mnist_1d,
     "line-digits": _lines,
 }
-TITLES = {"digits": "digits", "fashion-mnist": "Fashion-MNIST", "line-digits": "line digits"}
+TITLES = {
+    "digits": "digits",
+    "fashion-mnist": "Fashion-MNIST",
+    "mnist-1d": "MNIST-1D",
+    "line-digits": "line digits",
+}
 
 
 def sequences(name: str, points: int, pool: int, test: int, seed: int) -> Sequences:

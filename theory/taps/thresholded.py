@@ -31,7 +31,6 @@ LEAST = 1e-30  # of s: beyond, the bend is a kink
 
 def one(sigma: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """(E[S(x)²], E[S'(x)²]), of the shape of the deviations `sigma`."""
-    from scipy.special import ndtr  # slow to import
 
     a = _in_deviations(sigma, threshold)
     tail = _normal(-a)
@@ -64,7 +63,6 @@ def _integrals(
     a: np.ndarray, b: np.ndarray, rho: np.ndarray, s: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both integrals for a >= b, where the integrands are largest at u = a or soon after it."""
-    from scipy.special import ndtr  # slow to import
 
     s = np.maximum(s, LEAST)
     # The exponent grows at least by a t / 2 + t² / 2 over a distance t from a.

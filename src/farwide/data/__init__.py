@@ -10,6 +10,7 @@ from farwide.data.line_digits import LabelledSeries, line_digits
 from farwide.data.listops import list_ops
 from farwide.data.locate import DataError, locate
 from farwide.data.long_range_arena import lra_list_ops, lra_retrieval, lra_text
+from farwide.data.mnist_1d import mnist_1d
 from farwide.data.pathfinder_files import lra_pathfinder
 from farwide.data.paths import pathfinder
 from farwide.data.prefetch import batches
@@ -50,6 +51,7 @@ __all__ = [
     "lra_pathfinder",
     "lra_retrieval",
     "lra_text",
+    "mnist_1d",
     "mqar",
     "pathfinder",
     "read_corpus",
