@@ -54,9 +54,14 @@ def ntk_filter(config: FilterConfig, gain: float):
         keys = jax.random.split(key_w, len(leaves))
         w, fixed = [], []
         for (path, leaf), own in zip(leaves, keys, strict=True):
-            random = path[-1].key in GAUSSIAN
-            w.append(jax.random.normal(own, leaf.shape) if random else None)
-            fixed.append(_deviation(config, path[-1].key, leaf) if random else leaf)
+            name = path[-1].key
+            if name not in GAUSSIAN:
+                w.append(None)
+                fixed.append(leaf)
+                continue
+            fixed.append(_deviation(config, name, leaf))
+            # a kernel keeps its own start, which is cut off at two deviations
+            w.append(leaf / fixed[-1] if name == "kernel" else jax.random.normal(own, leaf.shape))
         params = {"w": tree.unflatten(w), "fixed": tree.unflatten(fixed)}
         unit = OF_UNIT_NORM.get(type(config))
         if unit is not None:
