@@ -80,8 +80,8 @@ class WideConfig:
         """The network (init_fn, apply_fn, kernel_fn).
 
         Args:
-          finite: whether `apply_fn` runs the operators of kernels_pallas; without, its layers are
-            of plain jnp, which compute the same.
+          finite: whether `apply_fn` runs the operators of kernels_pallas and the filters of models;
+            without, its layers are of plain jnp, and filters Gaussian with the same moments.
         """
         operator = self.settings
         causal = isinstance(operator, WideFilter) if self.causal is None else self.causal
