@@ -36,6 +36,8 @@ def test_covariances_of_branches_multiply():
     assert_close(got.nngp, nngp, "float64")
     assert relative_l2(got.ntk, ntk) < 1e-10
     assert not got.is_gaussian
+    behind = stax.serial(stax.FanOut(3), stax.parallel(*branches), stax.Gate())
+    assert_close(behind.kernel_fn(X1, X2, "ntk"), got.ntk, "float64")
 
 
 def hyena(width):
@@ -61,7 +63,7 @@ def test_two_gated_blocks_and_a_readout():
 
 
 def test_bad_gates():
-    with pytest.raises(ValueError, match="two or more branches, got 1"):
+    with pytest.raises(ValueError, match="two or more branches, or none"):
         stax.Gate(stax.Dense(3))
     with pytest.raises(ValueError, match="one shape"):
         stax.Gate(stax.Dense(3), stax.Dense(4)).kernel_fn(X1)

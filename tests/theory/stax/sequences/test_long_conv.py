@@ -101,6 +101,21 @@ def test_a_flat_profile_is_a_convolution_of_the_padded_signal(w):
             assert np.abs(getattr(a, name) - getattr(b, name)).max() < EQUAL
 
 
+def test_a_variance_beside_its_covariance():
+    both = stax.LongConv(np.diag(R), tap_covariance=R).kernel_fn(X1, X2, "nngp")
+    alone = stax.LongConv(tap_covariance=R).kernel_fn(X1, X2, "nngp")
+    assert np.array_equal(both, alone)
+
+
+def test_one_position_has_lag_zero_alone():
+    layer = stax.LongConv(V, causal=False, operator=long_conv)
+    params = layer.init_fn(jax.random.key(0), (2, 1, 4))[1]
+    y = layer.apply_fn(params, X2[:, :1])
+    assert_close(y[:, 0], X2[:, 0] * np.asarray(params)[:, 0] * V[2] ** 0.5, "float64")
+    expected = V[2] * X2[:, 0] @ X2[:, 0].T / 4
+    assert_close(layer.kernel_fn(X2[:, :1]).nngp[:, :, 0, 0], expected, "float64")
+
+
 def test_functions_of_the_lag():
     def v(s):
         return np.exp(-s / 2)
@@ -229,8 +244,8 @@ def test_a_models_own_filter():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "one of tap_variance and tap_covariance"),
-        ({"tap_variance": V, "tap_covariance": R}, "one of tap_variance and tap_covariance"),
+        ({}, "are both None"),
+        ({"tap_variance": V, "tap_covariance": R}, "not the diagonal of tap_covariance"),
         ({"tap_variance": [1.0, -0.1]}, "tap_variance must be variances >= 0"),
         ({"tap_variance": [1.0, np.nan]}, "tap_variance must be finite"),
         ({"tap_variance": 1.0}, "tap_variance must be an array"),
