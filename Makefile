@@ -56,6 +56,7 @@ bench: ## the benchmarks at their quick CPU sizes, into runs/benchmarks
 	"$(PY)" -m benchmarks.infinite_width --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.empirical_ntk --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.pooled_myrtle --quick --out runs/benchmarks
+	"$(PY)" -m benchmarks.long_conv_kernel --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.dkm_step --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.generation --quick --out runs/benchmarks
 	"$(PY)" -m benchmarks.scaling_recovery --quick --out runs/benchmarks

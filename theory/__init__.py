@@ -1,6 +1,6 @@
 """Limits and laws: infinite-width kernels, and the scaling laws of finite models."""
 
-from theory import approximation, dkm, predict, scaling, spectra, stax
+from theory import approximation, dkm, predict, scaling, spectra, stax, taps
 from theory.batching import batch, stream_kernel
 from theory.describe import Description, describe
 from theory.empirical import (
@@ -34,5 +34,6 @@ __all__ = [
     "spectra",
     "stax",
     "stream_kernel",
+    "taps",
     "taylor_expand",
 ]

@@ -5,6 +5,7 @@ s = spectra.empirical_spectrum(K, y)  # of a kernel on M points
 spectra.learning_curve(s, n=[100, 1000], ridge=0.1, population=len(y)).test
 spectra.best_ridge_features(s, n=1000, features=[100, 1000]).test
 spectra.exponents(s, 10, 200).a  # l_i ~ i^-(1+a)
+spectra.predicted_curve(K, y, [32, 64, 128]).exponent  # with an interval
 
 spectra.pruned_perceptron(alpha=2.0, fraction=0.5, keep="hard").error
 product = spectra.hessian_product(loss, params)
@@ -22,6 +23,13 @@ from theory.spectra.batch_size import (
 from theory.spectra.eigenlearning import best_ridge, learnability, learning_curve
 from theory.spectra.framework import Curve
 from theory.spectra.lanczos import LanczosSpectrum, Product, hessian_product, lanczos_spectrum
+from theory.spectra.prediction import (
+    Interval,
+    PredictedCurve,
+    log_log_exponent,
+    predicted_curve,
+    slope_weights,
+)
 from theory.spectra.pruning import BestFraction, Pruned, best_fraction, pruned_perceptron
 from theory.spectra.random_features import best_ridge_features, random_feature_curve
 from theory.spectra.regimes import (
@@ -40,7 +48,9 @@ __all__ = [
     "Exponent",
     "Exponents",
     "Extended",
+    "Interval",
     "LanczosSpectrum",
+    "PredictedCurve",
     "Product",
     "Pruned",
     "Regime",
@@ -59,13 +69,16 @@ __all__ = [
     "lanczos_spectrum",
     "learnability",
     "learning_curve",
+    "log_log_exponent",
     "manifold_exponent",
     "power_law",
+    "predicted_curve",
     "pruned_perceptron",
     "random_feature_curve",
     "regime",
     "scaled_learning_rate",
     "scaling_exponents",
     "sgd_learning_rate",
+    "slope_weights",
     "spectrum",
 ]

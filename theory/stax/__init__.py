@@ -1,6 +1,7 @@
 """Networks as triples (init_fn, apply_fn, kernel_fn): finite, and infinitely wide."""
 
 from theory.stax.aggregate import Aggregate, AggregateImplementation
+from theory.stax.assume_gaussian import AssumeGaussian
 from theory.stax.attention import AttentionMechanism, GlobalSelfAttention
 from theory.stax.branching import FanInConcat, FanInProd, FanInSum, FanOut
 from theory.stax.combinators import parallel, repeat, serial
@@ -61,6 +62,7 @@ __all__ = [
     "Abs",
     "Aggregate",
     "AggregateImplementation",
+    "AssumeGaussian",
     "AttentionMechanism",
     "AvgPool",
     "Bool",

@@ -17,16 +17,19 @@ def Gate(*branches: Layer) -> Layer:
     LongConv may follow at once, a nonlinearity after a Dense.
 
     Args:
-      branches: two or more layers whose outputs have one shape.
+      branches: two or more layers whose outputs have one shape. None at all: what comes in is a
+        tuple of branches already, as behind `parallel`.
 
     Raises:
-      ValueError: fewer than two branches; when used, outputs whose shapes differ.
+      ValueError: one branch; when used, outputs whose shapes differ.
       TypeError: a branch is no layer of this package.
 
     References:
       Poli et al. 2023, Hyena Hierarchy, section 3.1 (the gates). The moments of a product of
       independent variables are the products of theirs.
     """
-    if len(branches) < 2:
-        raise ValueError(f"Gate needs two or more branches, got {len(branches)}")
+    if not branches:
+        return FanInProd()
+    if len(branches) == 1:
+        raise ValueError("Gate needs two or more branches, or none behind a parallel; got 1")
     return serial(FanOut(len(branches)), parallel(*branches), FanInProd())

@@ -20,7 +20,8 @@ def joint_roots(k: Block, left: Array, right: Array) -> tuple[Array, Array]:
     """F and F', (*batch, places, size): F F^T = K(x, x), F F'^T = K(x, x'), F' F'^T = K(x', x').
 
     With z of N(0, 1), (size,), F z and F' z are draws of a channel at both examples' places; in a
-    self block they are the same. By eigenvalues: the joint covariance may be singular.
+    self block they are the same. The root is the symmetric one: it is unique, also of a singular
+    covariance, and that of (x', x) is that of (x, x') with the examples swapped.
 
     Args:
       k: a full block, K(x, x').
@@ -34,5 +35,19 @@ def joint_roots(k: Block, left: Array, right: Array) -> tuple[Array, Array]:
         below = jnp.concatenate([cross.mT, batch_first(k, right)], -1)
         joint = jnp.concatenate([rows, below], -2)
     values, vectors = jnp.linalg.eigh(joint)
-    root = vectors * jnp.sqrt(jnp.maximum(values, 0.0))[..., None, :]
+    root = (vectors * jnp.sqrt(jnp.maximum(values, 0.0))[..., None, :]) @ vectors.mT
     return root[..., :places, :], root[..., -places:, :]
+
+
+def both_orders(k: Block, noise: Array) -> list[Array]:
+    """The draws to average over: noise, and in a cross block noise with the examples swapped.
+
+    With both, the mean for (x', x) is the transpose of that for (x, x'), to rounding.
+
+    Args:
+      k: the block.
+      noise: every axis is the `size` of `joint_roots`.
+    """
+    if k.itself:
+        return [noise]
+    return [noise, jnp.roll(noise, [n // 2 for n in noise.shape], range(noise.ndim))]

@@ -43,6 +43,7 @@ from theory.stax.layer import Layer, layer_of
 from theory.stax.rule import Rule
 from theory.stax.windows import need_pairs
 
+DISAGREEMENT = 1e-6  # of the largest variance
 Filter = tuple[Callable[..., Any], Callable[..., Array]]
 
 
@@ -70,7 +71,8 @@ def LongConv(
         beyond the inputs do nothing.
       causal: whether taps start at lag 0, on every spatial axis.
       tap_covariance: R(s, s') of taps that are not independent, (taps, taps) in the same order, or
-        a function of s and s'; inputs with one spatial axis. tap_variance is then None.
+        a function of s and s'; inputs with one spatial axis. tap_variance is then None, or its
+        diagonal.
       tap_ntk: T, in the form of either of the two, where it is not R; 0 for taps not trained.
       taps: the filters of the finite layer: init(rng, channels, length) -> parameters and
         apply(parameters) -> (channels, lags), such as a model's own. None draws Gaussian ones.
@@ -79,8 +81,9 @@ def LongConv(
         None: by plain jnp.
 
     Raises:
-      ValueError: an argument outside of what is described, or none or both of tap_variance and
-        tap_covariance; when used, inputs with another number of spatial axes.
+      ValueError: an argument outside of what is described, neither tap_variance nor
+        tap_covariance, or a tap_variance that is not the diagonal of tap_covariance; when used,
+        inputs with another number of spatial axes.
 
     References:
       Novak et al. 2019, Bayesian deep CNNs with many channels are Gaussian processes (the same sum
@@ -163,14 +166,25 @@ def tap_moments(
     """R and T of the arguments of `LongConv`; T is R itself, or None where taps are not trained.
 
     Raises:
-      ValueError: none or both of the first two are given, or one is outside of what is described.
+      ValueError: neither of the first two is given, they contradict each other, or an argument is
+        outside of what is described.
     """
-    if (tap_variance is None) == (tap_covariance is None):
-        raise ValueError("accepted is one of tap_variance and tap_covariance, the other being None")
+    if tap_variance is None and tap_covariance is None:
+        raise ValueError("tap_variance and tap_covariance are both None; accepted is one of them")
     if tap_covariance is None:
         moments = lags_of(tap_variance, "tap_variance", causal, paired=False)
-    else:
-        moments = lags_of(tap_covariance, "tap_covariance", causal, paired=True)
+        return moments, _trained(tap_ntk, moments)
+    moments = lags_of(tap_covariance, "tap_covariance", causal, paired=True)
+    if tap_variance is not None:
+        variance = lags_of(tap_variance, "tap_variance", causal, paired=False)
+        known = [each.values.shape for each in (variance, moments) if not callable(each.values)]
+        space = (max((shape[0] for shape in known), default=2),)
+        a, b = variance.on(space), np.diagonal(moments.on(space))
+        if np.abs(a - b).max() > DISAGREEMENT * np.abs(b).max():
+            raise ValueError(
+                "tap_variance is not the diagonal of tap_covariance; accepted beside it is its "
+                "diagonal, or None"
+            )
     return moments, _trained(tap_ntk, moments)
 
 
@@ -222,7 +236,8 @@ def depthwise(x: Array, k: Array, causal: bool, operator: Operator | None) -> Ar
     space = x.shape[1:-1]
     if operator is not None:
         past, future = two_sided(k, space[0])
-        return operator(x, past, k_future=None if causal else future, layout="BLC")
+        no_future = causal or space[0] == 1
+        return operator(x, past, k_future=None if no_future else future, layout="BLC")
     sizes = tuple(fast_length(3 * n - 2) for n in space)
     axes = tuple(range(-len(space), 0))
     rows = jnp.fft.rfftn(jnp.moveaxis(x, -1, 1), sizes, axes)

@@ -13,9 +13,10 @@ D(t, t') = sum k(s) k(s') Theta(t - s, t' - s') and x, y of one channel
     P(t, t') = sum_{s, s'} T(s, s') x(t - s) x'(t' - s')
 
 the second, of the filter's own parameters, over draws of filter and signal together: x enters y,
-and the two factors are not independent. Without draws (samples = 0) filters are taken for averaged, C
-for its mean and P for independent of y: the limit of a network that mixes channels in between. The
-two differ by as much as phi is far from a straight line, and do not approach each other with width.
+and the two factors are not independent. Without draws (samples = 0) filters are taken for averaged,
+C for its mean and P for independent of y: the limit of a network that mixes channels in between.
+The two differ by as much as phi is far from a straight line, and do not approach each other with
+width.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from jax import Array, lax
 
 from theory.stax.block import Block
 from theory.stax.diagonals import Operator
-from theory.stax.joint import joint_roots
+from theory.stax.joint import both_orders, joint_roots
 from theory.stax.lags import Given
 from theory.stax.layer import Layer, layer_of, rule_of
 from theory.stax.long_conv import (
@@ -151,11 +152,14 @@ def LongConvActivation(
             out = activated(_given(matrix, k), *ends, facts)
             if roots is None or trained is None:
                 return out.values
-            noise = jax.random.normal(key, roots[0].shape[-1:], k.nngp.dtype)
-            x, y = (jnp.moveaxis(root @ noise, -1, 0) for root in roots)  # (places, *batch)
-            own = convolved_moments(k, [(x[:, None] * y[None], trained)])
-            slopes = [_slope(act, jnp.tensordot(matrix, z, 1)) for z in (x, y)]
-            return out.nngp, out.ntk + own * slopes[0][:, None] * slopes[1][None]
+            draws = both_orders(k, jax.random.normal(key, roots[0].shape[-1:], k.nngp.dtype))
+            ntk = out.ntk
+            for noise in draws:
+                x, y = (jnp.moveaxis(root @ noise, -1, 0) for root in roots)  # (places, *batch)
+                own = convolved_moments(k, [(x[:, None] * y[None], trained)])
+                slopes = [_slope(act, jnp.tensordot(matrix, z, 1)) for z in (x, y)]
+                ntk = ntk + own * slopes[0][:, None] * slopes[1][None] / len(draws)
+            return out.nngp, ntk
 
         def step(total, inputs):
             return jax.tree.map(jnp.add, total, tuple(one(inputs))), None

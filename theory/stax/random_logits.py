@@ -22,7 +22,7 @@ from jax import Array, lax
 
 from theory.stax.attention import HIDDEN, Side
 from theory.stax.block import Block
-from theory.stax.joint import batch_first, joint_roots
+from theory.stax.joint import batch_first, both_orders, joint_roots
 from theory.stax.mixing import paired_places
 
 
@@ -50,11 +50,13 @@ def attended(
         return jax.nn.softmax(jnp.where(blind, HIDDEN, logits), -1)
 
     def step(total, key):
-        noise = jax.random.normal(key, (root1.shape[-1],) * 2, nngp.dtype)
-        a = weights(root1, noise, blind1)
-        b = a if k.itself else weights(root2, noise, blind2)
-        out = (a @ nngp @ b.mT,) if ntk is None else _both(a, b, nngp, ntk, logit_std)
-        return tuple(t + o for t, o in zip(total, out, strict=True)), None
+        draws = both_orders(k, jax.random.normal(key, (root1.shape[-1],) * 2, nngp.dtype))
+        for noise in draws:
+            a = weights(root1, noise, blind1)
+            b = a if k.itself else weights(root2, noise, blind2)
+            out = (a @ nngp @ b.mT,) if ntk is None else _both(a, b, nngp, ntk, logit_std)
+            total = tuple(t + o / len(draws) for t, o in zip(total, out, strict=True))
+        return total, None
 
     start = (jnp.zeros_like(nngp),) * (1 if ntk is None else 2)
     total, _ = lax.scan(step, start, jax.random.split(jax.random.key(seed), samples))

@@ -6,9 +6,11 @@ from farwide.data.copying import delayed_copy, selective_copy
 from farwide.data.corpus import Corpus, CorpusError, read_corpus, standard_library
 from farwide.data.image_tasks import image_sequence_task, image_task
 from farwide.data.images import LabelledImages, balanced, digits, fashion_mnist
+from farwide.data.line_digits import LabelledSeries, line_digits
 from farwide.data.listops import list_ops
 from farwide.data.locate import DataError, locate
 from farwide.data.long_range_arena import lra_list_ops, lra_retrieval, lra_text
+from farwide.data.mnist_1d import mnist_1d
 from farwide.data.pathfinder_files import lra_pathfinder
 from farwide.data.paths import pathfinder
 from farwide.data.prefetch import batches
@@ -26,6 +28,7 @@ __all__ = [
     "DataError",
     "Geometry",
     "LabelledImages",
+    "LabelledSeries",
     "Task",
     "Windows",
     "associative_recall",
@@ -41,12 +44,14 @@ __all__ = [
     "gun_point",
     "image_sequence_task",
     "image_task",
+    "line_digits",
     "list_ops",
     "locate",
     "lra_list_ops",
     "lra_pathfinder",
     "lra_retrieval",
     "lra_text",
+    "mnist_1d",
     "mqar",
     "pathfinder",
     "read_corpus",

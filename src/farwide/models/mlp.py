@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from farwide.models.model import Model
+from theory import stax
+from theory.stax.layer import KernelFn
 
 ACTIVATIONS = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "tanh": jnp.tanh}
 
@@ -37,6 +39,17 @@ class MLPConfig:
         if self.activation not in ACTIVATIONS:
             accepted = ", ".join(repr(name) for name in ACTIVATIONS)
             raise ValueError(f"activation is {self.activation!r}; accepted are {accepted}")
+
+    def limit(self) -> KernelFn:
+        """kernel_fn(x1, x2, get, ...) of the model as its width grows; x as the model takes them.
+
+        NNGP: the covariance of outputs at the start. NTK: of the weights, in the NTK
+        parametrisation; offsets start at 0 and are not in it.
+        """
+        gain = 1.0 if self.activation == "tanh" else 2**0.5
+        acts = {"relu": stax.Relu, "gelu": stax.Gelu, "tanh": stax.Tanh}
+        hidden = [stax.Dense(1, gain), acts[self.activation]()] * self.depth
+        return stax.serial(stax.Flatten(), *hidden, stax.Dense(1)).kernel_fn
 
 
 class MLP(nn.Module):

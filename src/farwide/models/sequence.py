@@ -17,9 +17,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from farwide.models.generator import Generator
+from farwide.models.limits import sequence_limit
 from farwide.models.mixers import Attention, MixerConfig, has_causal_form, make_mixer
 from farwide.models.model import Model, Params
 from farwide.validate import at_least, one_of, probability
+from theory.stax.layer import KernelFn
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,22 @@ class SequenceConfig:
     def mixers(self) -> tuple[MixerConfig, ...]:
         """One for each block."""
         return self.mixer if isinstance(self.mixer, tuple) else (self.mixer,) * self.depth
+
+    def limit(self, *, approximate: bool = False, samples: int = 64) -> KernelFn:
+        """kernel_fn(x1, x2, get, ...) of the model as its width grows; x are (N, length, features).
+
+        Tokens are given one-hot, (N, length, vocabulary). NNGP: the covariance of logits at the
+        start. NTK: of the parameters with a random start, in the NTK parametrisation. Dropout is
+        off. Moments of the filters are those of `width` channels, which for `Squash` depend on it.
+
+        Args:
+          approximate: accept mixers without a Gaussian limit (`Conv`), as if they had one.
+          samples: draws of filters in each such block.
+
+        Raises:
+          NotImplementedError: the model has no limit here; the message says why.
+        """
+        return sequence_limit(self, approximate=approximate, samples=samples)
 
 
 class Block(nn.Module):

@@ -12,6 +12,14 @@ from farwide.plotting.learning_rate_transfer import RateCurve, learning_rate_tra
 from farwide.plotting.loss_curves import loss_curves
 from farwide.plotting.loss_vs_compute import loss_vs_compute
 from farwide.plotting.nu_sweep import Panel, Series, nu_sweep
+from farwide.plotting.predicted_scaling import (
+    Banded,
+    Estimate,
+    PairSummary,
+    WidthCurve,
+    predicted_scaling,
+    scaling_summary,
+)
 from farwide.plotting.reliability import reliability_diagrams
 from farwide.plotting.residuals import residuals, trends
 from farwide.plotting.style import NARROW, WIDE, save_png, title_of, to_png, to_svg
@@ -23,12 +31,15 @@ __all__ = [
     "NARROW",
     "WIDE",
     "Accuracy",
+    "Banded",
     "Curve",
     "Decay",
     "Draws",
+    "Estimate",
     "HeldOut",
     "LearningCurve",
     "Measured",
+    "PairSummary",
     "Panel",
     "Points",
     "Predicted",
@@ -37,6 +48,7 @@ __all__ = [
     "ShapeCurve",
     "Spread",
     "TheoryPanel",
+    "WidthCurve",
     "adaptive_shape",
     "corner",
     "extrapolation",
@@ -50,9 +62,11 @@ __all__ = [
     "loss_curves",
     "loss_vs_compute",
     "nu_sweep",
+    "predicted_scaling",
     "reliability_diagrams",
     "residuals",
     "save_png",
+    "scaling_summary",
     "task_accuracy",
     "theory_curves",
     "title_of",

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from farwide.validate import at_least
+from theory import taps as tap_moments
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,22 @@ class Hyena:
         at_least(1, bands=self.bands, hidden=self.hidden, layers=self.layers)
         if not 0 < self.fast <= self.slow:
             raise ValueError(f"fast is {self.fast}; accepted is 0 < fast <= slow = {self.slow}")
+
+    def moments(self, channels: int, length: int) -> tap_moments.Moments:
+        """Second moments of the taps at initialisation, for `hidden` to infinity.
+
+        `theory.taps.hyena` has the formulas; a finite `hidden` is off by O(1 / hidden).
+        """
+        return tap_moments.hyena(
+            length,
+            channels,
+            bands=self.bands,
+            layers=self.layers,
+            frequency=self.frequency,
+            slow=self.slow,
+            fast=self.fast,
+            shift=self.shift,
+        )
 
 
 def positional_features(length: int, bands: int) -> Float[Array, "length 2*bands+1"]:

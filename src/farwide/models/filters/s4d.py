@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from farwide.validate import at_least, one_of
+from theory import taps as tap_moments
 
 INITS = ("lin", "inv", "legs", "real")
 
@@ -58,6 +59,24 @@ class S4D:
             raise ValueError(
                 f"dt_min is {self.dt_min}; accepted is 0 < dt_min <= dt_max = {self.dt_max}"
             )
+
+    def moments(self, channels: int, length: int) -> tap_moments.Moments:
+        """Second moments of the taps at initialisation, over the steps of infinitely many channels.
+
+        `theory.taps.s4d` has the formulas.
+
+        Raises:
+          ValueError: channels is no positive integer, or what `theory.taps.s4d` raises.
+        """
+        at_least(1, channels=channels)
+        return tap_moments.s4d(
+            length,
+            states=self.states,
+            init=self.init,
+            discretisation=self.discretisation,
+            dt_min=self.dt_min,
+            dt_max=self.dt_max,
+        )
 
 
 def initial_poles(init: str, states: int) -> np.ndarray:

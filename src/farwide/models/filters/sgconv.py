@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from farwide.validate import at_least
+from theory import taps as tap_moments
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,17 @@ class SGConv:
         at_least(1, scale_dim=self.scale_dim)
         if not self.decay >= 1:
             raise ValueError(f"decay is {self.decay}; accepted is at least 1")
+
+    def moments(self, channels: int, length: int) -> tap_moments.Moments:
+        """Second moments of the taps at initialisation, alike in all channels.
+
+        `theory.taps.sgconv` has the formulas.
+
+        Raises:
+          ValueError: channels is no positive integer, or what `theory.taps.sgconv` raises.
+        """
+        at_least(1, channels=channels)
+        return tap_moments.sgconv(length, scale_dim=self.scale_dim, decay=self.decay)
 
 
 def sgconv_scales(length: int, scale_dim: int) -> int:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from farwide.validate import at_least, one_of, probability
+from theory import taps as tap_moments
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,17 @@ class Squash:
         for name in ("threshold", "scale"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is at least 0")
+
+    def moments(self, channels: int, length: int) -> tap_moments.Moments:
+        """Second moments of the taps at initialisation, none dropped (`theory.taps.squash`)."""
+        return tap_moments.squash(
+            length,
+            channels,
+            threshold=self.threshold,
+            scale=self.scale,
+            init=self.init,
+            smooth=self.smooth,
+        )
 
 
 def squash(taps: Float[Array, "..."], threshold: float) -> Float[Array, "..."]:

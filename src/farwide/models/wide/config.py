@@ -18,6 +18,7 @@ import jax
 
 from farwide.models.model import Model, Params
 from farwide.models.wide.operators import (
+    WideFilter,
     WideLongConv,
     WideMlp,
     WideOperator,
@@ -48,7 +49,8 @@ class WideConfig:
       readout: "mean" over positions, the "last" one, or "flatten" for weights of their own.
       W_std, b_std: standard deviations of the weights, before 1/sqrt(fan in), and of the biases.
       residual: whether a block is added to its input.
-      causal: whether no position sees a later one; None: where the operator needs it.
+      causal: whether no position sees a later one; None: where the operator needs it, as
+        the filters of models do.
     """
 
     operator: WideOperator | str = field(default_factory=WideLongConv)
@@ -78,11 +80,11 @@ class WideConfig:
         """The network (init_fn, apply_fn, kernel_fn).
 
         Args:
-          finite: whether `apply_fn` runs the operators of kernels_pallas; without, its layers are
-            of plain jnp, which compute the same.
+          finite: whether `apply_fn` runs the operators of kernels_pallas and the filters of models;
+            without, its layers are of plain jnp, and filters Gaussian with the same moments.
         """
         operator = self.settings
-        causal = False if self.causal is None else self.causal
+        causal = isinstance(operator, WideFilter) if self.causal is None else self.causal
         widths = Widths(self.width, self.positions, self.W_std, self.b_std, causal, finite)
         flat = isinstance(operator, WideMlp)
         start = [stax.Flatten()] if flat else []

@@ -7,12 +7,14 @@ limits are exact. The finite layers run the operators of kernels_pallas; limits 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from farwide.models.filters import S4D, FilterConfig, Hyena, SGConv
+from farwide.models.wide.filters import tap_layer
 from farwide.validate import at_least, one_of
 from kernels_pallas import long_conv, neighborhood_attention
 from theory import stax
@@ -91,6 +93,23 @@ class WideLongConv:
 
 
 @dataclass(frozen=True)
+class WideFilter:
+    """A causal depthwise long convolution with a model's filter: S4D, SGConv, Hyena, Squash.
+
+    Trained are the filter's Gaussian parameters, in units of their initial deviation; the others
+    (poles, steps, norms) keep their values. Taps are scaled to power 1.
+    """
+
+    filter: FilterConfig = field(default_factory=S4D)
+
+    def block(self, w: Widths) -> list[stax.Layer]:
+        """The layers of one block."""
+        if not w.causal:
+            raise ValueError(f"causal is False; accepted with {self} is True")
+        return [tap_layer(self.filter, w.width, w.length, w.finite), w.dense()]
+
+
+@dataclass(frozen=True)
 class WideAttention:
     """Softmax attention with linear scaling, tied queries and keys, and a projection.
 
@@ -127,13 +146,16 @@ class WideAttention:
         return [attention]
 
 
-WideOperator = WideMlp | WideCnn | WideLongConv | WideAttention
+WideOperator = WideMlp | WideCnn | WideLongConv | WideFilter | WideAttention
 
 OPERATORS: Mapping[str, Callable[[], WideOperator]] = MappingProxyType(
     {
         "mlp": WideMlp,
         "cnn": WideCnn,
         "long_conv": WideLongConv,
+        "s4d": lambda: WideFilter(S4D()),
+        "sgconv": lambda: WideFilter(SGConv(scale_dim=4)),
+        "hyena": lambda: WideFilter(Hyena()),
         "neighborhood": lambda: WideAttention(window=5),
         "attention": WideAttention,
     }

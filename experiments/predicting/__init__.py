@@ -1,0 +1,1 @@
+"""Parts of `experiments.predict_scaling`: its data, kernels, regression, networks and figures."""
