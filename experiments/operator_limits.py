@@ -91,8 +91,8 @@ PRESETS = {
         16, 32,
     ),
     "demo": Size(
-        ("taps", "gated", "attention"), ("gap-relu-2-taps", "gap-relu-8-taps"), (1, 3),
-        (64, 256), (2**16, 2**16), (64,), (2**13, 2**13), 1024, 4, Draws(1024, 4), 256, 256,
+        ("taps", "gated", "attention"), ("gap-erf-2-taps",), (1, 3), (64, 256), (2**16, 2**16),
+        (64,), (2**13, 2**13), 1024, 4, Draws(1024, 3), 256, 256,
     ),
     "cpu": Size(
         tuple(OPERATORS), tuple(GAPS), (1, 2, 3), (64, 256, 1024), (2**17, 2**18, 2**19),

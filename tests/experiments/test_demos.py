@@ -63,6 +63,18 @@ def coordinate_check(results):
             assert steepest > 0.5, name
 
 
+def operator_limits(results):
+    for row in results["operators"]:
+        for name in ("nngp", "ntk"):
+            for found in row["errors"][name].values():
+                assert found["slope"]["value"] == pytest.approx(-0.5, abs=0.2), row["label"]
+                # of order 1 / width, and noise
+                assert found["widest"]["error"] < 4 * found["widest"]["noise"] + 0.05, row["label"]
+    for row in results["gaps"]:
+        for name in ("nngp", "ntk"):
+            assert all(f["exact"] < 0.05 for f in row["errors"][name].values()), row["label"]
+
+
 CLAIMS = {
     claim.__name__: claim
     for claim in (
@@ -72,6 +84,7 @@ CLAIMS = {
         width_to_ntk,
         mup_transfer,
         coordinate_check,
+        operator_limits,
     )
 }
 """What a docstring says of its demo; experiments of theory assert theirs in tests of their own."""
