@@ -64,6 +64,26 @@ def at_width(width: int, samples: int, piece: Mapping[str, Any], limit: np.ndarr
     return {"width": width, "samples": samples, "error": error, "noise": noise, "curve": curve}
 
 
+def extrapolated(
+    pieces: Mapping[int, Mapping[str, Any]], limit: np.ndarray
+) -> dict[str, float] | None:
+    """Error and noise of the two widest widths' kernels continued to infinite width.
+
+    K_n = K + B / n, so that K = (m K_m - n K_n) / (m - n); None with one width.
+    """
+    if len(pieces) < 2:
+        return None
+    n, m = sorted(pieces)[-2:]
+    narrow, wide = (np.array(pieces[width]["means"]) for width in (n, m))
+    mean = (m * wide.mean(0) - n * narrow.mean(0)) / (m - n)
+    spread = m**2 * wide.var(0, ddof=1) / len(wide) + n**2 * narrow.var(0, ddof=1) / len(narrow)
+    scale = np.linalg.norm(limit)
+    return {
+        "error": float(np.linalg.norm(mean - limit) / scale),
+        "noise": float(np.sqrt(spread.sum()) / (m - n) / scale),
+    }
+
+
 def slope(pieces: Mapping[int, Mapping[str, Any]]) -> dict[str, float] | None:
     """Of log error against log(samples x width); None where fewer than three points are fitted."""
     x, y = [], []
@@ -99,6 +119,7 @@ def summarise(
             found.setdefault(name, {})[readout] = {
                 "rows": rows,
                 "slope": slope(own),
+                "extrapolated": extrapolated(own, value),
                 **{key: {name: row[name] for name in KEPT} for key, row in chosen.items()},
                 "limit_error": float(np.linalg.norm(drawn) / np.linalg.norm(value)),
             }
@@ -149,7 +170,13 @@ def worst(found: Mapping[str, Any], *keys: str) -> float:
 
 
 def misses(results: Sequence[Mapping[str, Any]], which: str, bar: float) -> list[dict[str, Any]]:
-    """Every kernel and readout whose "smallest" or "widest" error is not below the bar."""
+    """Every kernel and readout with an error that is not below the bar.
+
+    Args:
+      results: of operators.
+      which: the error: "widest", "smallest" or "extrapolated".
+      bar: of the error.
+    """
     return [
         {"case": row["case"], "depth": row["depth"], "kernel": name, "readout": readout}
         | dict(row["errors"][name][readout][which])

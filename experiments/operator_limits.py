@@ -45,6 +45,11 @@ from farwide.runlog import LogError, environment_record, lock_directory, write_j
 from farwide.runlog.files import claim, read_json
 
 BAR = 0.01
+JUDGED = {
+    "widest": "all samples of the widest",
+    "smallest": "all samples of whichever width is nearest",
+    "extrapolated": "the two widest continued to infinite width",
+}
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ def run(arguments: Arguments, console: Console) -> Path:
         pieces = Pieces(folder, size, arguments.seed, console)
         found = [pieces.operator(*both) for both in product(size.operators, size.depths)]
         gaps = [pieces.gap(*both) for both in product(size.gaps, size.depths)]
-        missed = {which: errors.misses(found, which, BAR) for which in ("widest", "smallest")}
+        missed = {which: errors.misses(found, which, BAR) for which in JUDGED}
         results = description | {
             "environment": environment_record(),
             "bar": BAR,
@@ -218,7 +223,7 @@ def run(arguments: Arguments, console: Console) -> Path:
     total = len(found) * len(KERNELS) * len(READOUTS)
     for which, rows in missed.items():
         below = f"{total - len(rows)} of {total} errors are below {100 * BAR:g}%"
-        console.print(f"{below} ({'all samples of the widest' if which == 'widest' else which})")
+        console.print(f"{below} ({JUDGED[which]})")
     console.print(f"folder: {folder}", soft_wrap=True)
     return folder
 

@@ -42,7 +42,9 @@ def test_results_tables_and_picture(finished):
     assert f"{100 * row['errors']['ntk']['mean']['widest']['error']:.2f}%" in shown
     assert f"{100 * errors.worst(gap['errors']['nngp'], 'gap'):.1f}%" in shown
     assert "of 4 errors are below 1% (all samples of the widest)" in shown
-    assert len(results["missed"]["widest"]) >= len(results["missed"]["smallest"])
+    missed = results["missed"]
+    assert set(missed) == set(experiment.JUDGED)
+    assert len(missed["widest"]) >= len(missed["smallest"])
     assert results["environment"]["packages"]["jax"]
     assert (folder / "operator_limits.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -107,6 +109,20 @@ def test_a_bias_is_not_noise():
     row = errors.at_width(64, 1024, errors.condense(draws, limit), limit)
     assert row["error"] == pytest.approx(0.1, abs=0.01)
     assert row["noise"] < 0.005
+
+
+def test_a_bias_of_one_over_the_width_is_continued_to_zero():
+    rng, limit = np.random.default_rng(0), np.ones((2, 2))
+
+    def piece(width):
+        noise = rng.standard_normal((256, 2, 2)) * (0.1 / width**0.5)
+        return errors.condense(limit * (1 + 4 / width) + noise, limit)
+
+    found = errors.extrapolated({width: piece(width) for width in (16, 64, 256)}, limit)
+    assert found is not None
+    assert found["error"] < 4 * found["noise"]
+    assert found["noise"] == pytest.approx(0.1 * (256 + 64) ** 0.5 / 16 / 192, rel=0.5)
+    assert errors.extrapolated({16: piece(16)}, limit) is None
 
 
 def test_slopes_need_three_points():
