@@ -25,7 +25,7 @@ a stated number of steps. What is finished is skipped by a second call.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -45,7 +45,7 @@ from experiments.predicting.regression import (
     trained_limit,
 )
 from experiments.predicting.sets import CLASSES, SETS, Sequences, sequences
-from experiments.predicting.verdicts import network_row, verdict
+from experiments.predicting.verdicts import compared, network_row
 from farwide.data import DataError
 from farwide.endings import plain_endings
 from farwide.models import OPERATORS, WideAttention, WideConfig, wide_model
@@ -83,6 +83,8 @@ class Size:
       operators, data: the pairs, where no others are asked for.
       parts: data set -> sizes.
       draws: disjoint training sets of kernel regression.
+      splits: choices of points, pool and test that are predicted and measured; networks are
+        trained on the first.
       seeds: of networks; trained on the first of the draws.
       widths, trained_on: of networks, and their training examples.
       depth: blocks.
@@ -98,22 +100,25 @@ class Size:
     trained_on: tuple[int, ...]
     descent: Descent
     draws: int = 5
+    splits: int = 1
     depth: int = 2
     ridge: float = 0.0
 
 
 CPU = {
     "digits": Part(700, 457, (16, 32, 64, 128)),
-    "fashion-mnist": Part(1024, 512, (16, 32, 64, 128, 256)),
-    "mnist-1d": Part(1024, 512, (16, 32, 64, 128, 256)),
-    "line-digits": Part(1024, 512, (16, 32, 64, 128, 256)),
+    "fashion-mnist": Part(1536, 512, (16, 32, 64, 128, 256)),
+    "mnist-1d": Part(1536, 512, (16, 32, 64, 128, 256)),
+    "line-digits": Part(1536, 512, (16, 32, 64, 128, 256)),
 }
 TESTED = ("digits", "fashion-mnist", "mnist-1d")
 SMALL = {name: Part(80, 64, (8, 16, 32)) for name in SETS}
 PRESETS = {
     "smoke": Size(("cnn",), ("digits",), SMALL, 2, (4, 8), (8, 16), Descent(40), draws=3, depth=1),
     "demo": Size(("long_conv",), ("digits",), CPU, 3, (16, 32, 64), (32, 64, 128), Descent(800)),
-    "cpu": Size(EVERY_OPERATOR, TESTED, CPU, 3, (16, 32, 64), (32, 64, 128), Descent(800)),
+    "cpu": Size(
+        EVERY_OPERATOR, TESTED, CPU, 5, (16, 32, 64), (32, 64, 128), Descent(800), splits=3
+    ),
 }
 
 
@@ -133,6 +138,8 @@ class Arguments:
     """Folder that holds the runs."""
     seed: int = 0
     """Of the choice of examples, and of initial weights."""
+    networks: bool = True
+    """Train networks, too; without them a pair takes seconds to minutes."""
 
 
 class Job(NamedTuple):
@@ -158,6 +165,12 @@ class Job(NamedTuple):
         return WideConfig(
             operator, x.shape[1], x.shape[2], CLASSES, width=width, depth=self.size.depth
         )
+
+    def split(self, k: int) -> Job:
+        """The same with another choice of examples; 0 is this one."""
+        if k == 0:
+            return self
+        return self._replace(seed=self.seed + k, folder=self.folder / f"split-{k}")
 
     def examples(self) -> Sequences:
         pool = self.size.draws * self.part.n[-1]
@@ -316,7 +329,12 @@ def summarise(job: Job) -> dict[str, Any]:
                 {"parametrisation": parametrisation, "width": width}
                 | network_row(pieces, limit, list(size.trained_on))
             )
-    verdicts = {name: verdict(prediction[name], found[name]) for name in KERNELS}
+    splits = []
+    for k in range(size.splits):
+        folder = job.split(k).folder
+        both = [read_json(folder / f"{each}.json") for each in ("prediction", "regression")]
+        every += both if k else []
+        splits.append({name: compared(*(each[name] for each in both)) for name in KERNELS})
     return {
         "operator": job.operator,
         "data": job.data,
@@ -326,7 +344,7 @@ def summarise(job: Job) -> dict[str, Any]:
         "measured_at": found["written"],
         "limit": limit,
         "networks": rows,
-        "verdict": verdicts,
+        "splits": splits,
         **{key: round(sum(p[key] for p in every), 1) for key in ("seconds", "cpu_seconds")},
     }
 
@@ -338,6 +356,8 @@ def pairs_of(arguments: Arguments, folder: Path) -> list[Job]:
       ValueError: no such operator, or data set.
     """
     size = PRESETS[arguments.preset]
+    if not arguments.networks:
+        size = replace(size, widths=())
     operators = size.operators if arguments.operator is None else (arguments.operator,)
     data = size.data if arguments.data is None else (arguments.data,)
     for what, asked, known in (("operator", operators, OPERATORS), ("data", data, SETS)):
@@ -350,7 +370,8 @@ def pairs_of(arguments: Arguments, folder: Path) -> list[Job]:
 def run(arguments: Arguments, console: Console) -> Path:
     """The whole job; returns its folder."""
     folder = arguments.out / (arguments.name or f"predict_scaling-{arguments.preset}")
-    jobs, size = pairs_of(arguments, folder), PRESETS[arguments.preset]
+    jobs = pairs_of(arguments, folder)
+    size = jobs[0].size
     with lock_directory(folder):
         description = {
             "schema": 1,
@@ -364,9 +385,11 @@ def run(arguments: Arguments, console: Console) -> Path:
         for job in jobs:
             done = job.folder / "results.json"
             if not done.is_file():
-                job.folder.mkdir(exist_ok=True)
-                predict(job, console)
-                regression(job, console)
+                for k in range(size.splits):
+                    one = job.split(k)
+                    one.folder.mkdir(exist_ok=True)
+                    predict(one, console)
+                    regression(one, console)
                 for width in size.widths:
                     train(job, width, console)
                 write_json(done, summarise(job) | {"environment": environment_record()})

@@ -124,12 +124,15 @@ class Draw(NamedTuple):
 
 
 def measured(draws: list[Draw], y_test: np.ndarray, n: list[int], ridge: float) -> dict[str, Any]:
-    """Kernel regression at each n; of a draw, smaller sets are the beginnings of larger ones."""
-    squared = np.empty((len(n), len(draws), len(y_test)))
+    """Kernel regression at each n: the mean error over all disjoint parts of n of every draw."""
+    squared = np.zeros((len(n), len(draws), len(y_test)))
     for i, count in enumerate(n):
         for j, draw in enumerate(draws):
-            f = regress(draw.own[:count, :count], draw.y[:count], draw.cross[:, :count], ridge)
-            squared[i, j] = ((f - y_test) ** 2).sum(1)
+            parts = len(draw.y) // count
+            for start in range(0, parts * count, count):
+                part = slice(start, start + count)
+                f = regress(draw.own[part, part], draw.y[part], draw.cross[:, part], ridge)
+                squared[i, j] += ((f - y_test) ** 2).sum(1) / parts
     return Errors(n, squared).record()
 
 

@@ -76,7 +76,7 @@ TITLES = {
 
 
 def sequences(name: str, points: int, pool: int, test: int, seed: int) -> Sequences:
-    """Examples of a set, in random order.
+    """Examples of a set, in random order; test and pool are the same whatever `points` is.
 
     Raises:
       ValueError: the set has fewer examples than the three parts together.
@@ -86,8 +86,8 @@ def sequences(name: str, points: int, pool: int, test: int, seed: int) -> Sequen
     if points + pool + test > len(x):
         raise ValueError(f"{name} has {len(x)} examples, {points} + {pool} + {test} were asked for")
     order = np.random.default_rng(seed).permutation(len(x))
-    ends = np.cumsum([points, pool, test])
-    parts = np.split(order[: ends[-1]], ends[:-1])
+    ends = np.cumsum([test, pool, points])
+    parts = np.split(order[: ends[-1]], ends[:-1])[::-1]
     x = x.astype(np.float64)
     mean, deviation = x[parts[0]].mean(), x[parts[0]].std()
     targets = np.eye(CLASSES) - 1 / CLASSES

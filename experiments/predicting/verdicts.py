@@ -9,12 +9,14 @@ import numpy as np
 from experiments.predicting.regression import Errors
 
 
-def verdict(predicted: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """Whether the predicted exponent and levels are inside what was measured."""
+def compared(predicted: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Both exponents, and whether the predicted one and levels are inside what was measured."""
     a, b = predicted["exponent"], found["exponent"]
     p, low, high = (np.array(each) for each in (predicted["test"], found["low"], found["high"]))
     half = np.hypot(a["value"] - a["low"], b["value"] - b["low"])
     return {
+        "predicted": a,
+        "measured": b,
         "exponent_inside": bool(b["low"] <= a["value"] <= b["high"]),
         "exponent_inside_both": bool(abs(a["value"] - b["value"]) <= half),
         "levels_inside": ((low <= p) & (p <= high)).tolist(),

@@ -8,7 +8,7 @@ found.exponent  # of E ~ n^-exponent, with an interval
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -34,16 +34,16 @@ class PredictedCurve(NamedTuple):
 
     Attributes:
       n: (points,) training examples, ascending.
-      test: (points,) predicted mean squared test error, summed over the target's columns; that of
-        `learning_curve` on all M points.
+      test: (points,) predicted mean squared test error, summed over the target's columns: that of
+        `learning_curve` on all M points, less the bias of a finite M.
       low, high: (points,) the band about it: that of the estimate from M points, nothing else.
       local: (points,) local exponents -d log E / d log n.
       local_low, local_high: (points,) their band.
       exponent: -slope of the least-squares line of log E against log n over `fitted`.
       fitted: (n_lo, n_hi), the range of that line.
-      shift: (points,) mean log E from subsamples less log E from all points, at the same n: what
-        is left of the bias at the subsample's size. It is shown, not corrected for, and not part
-        of the band: where it is beyond the band, M is too small for that n.
+      shift: (points,) mean log E from subsamples less log E from all points, at the same n. The
+        bias that is taken off is m/(M - m) times this; where it is larger than the band, M is too
+        small for that n.
       from_tail: (points,) whether the point comes from a power-law tail (else `population=M`).
       replicates: (subsamples, points) predictions of the subsamples.
       points: M.
@@ -115,6 +115,7 @@ def predicted_curve(
     noise: float = 0.0,
     subsamples: int = 20,
     fraction: float = 0.5,
+    bias: Literal["removed", "kept"] = "removed",
     confidence: float = 0.95,
     fit: tuple[float, float] | None = None,
     tail: tuple[int, int] | None = None,
@@ -126,6 +127,16 @@ def predicted_curve(
     at points outside the n. The points of K must be held out from what the prediction is compared
     with. Noise beyond what y holds adds noise/M to the power of each of the M modes.
 
+    **Bias.** A spectrum of M points says too much or too little by about b/M. Parts of m points
+    (below) are off by b/m, so that their mean gives b away, and the jackknife takes it off:
+
+        log E = log E_M - m/(M - m) * (mean over parts of log E_m - log E_M),
+
+    and likewise of local exponents and the slope. Measured against the prediction of four times as
+    many points, M = 704 and n = 128, six kernels on Fashion-MNIST and MNIST-1D: 0.7% to 3.5% too
+    high as it is, within 0.6% without the bias. Where the curve is steep and n above M/5 it takes
+    off too much (digits, M = 300, n = 64: 0.0% and +3.7% ± 2.2%). Not where a tail is extended.
+
     **Band.** The same on `subsamples` random parts of m = fraction M points each, drawn without
     replacement (`population=m`). For an estimate whose variance falls as 1/M, parts of m scatter
     about one another with variance sigma^2 (1/m - 1/M), while the estimate from all M has
@@ -133,11 +144,11 @@ def predicted_curve(
 
         Var[log E_M] = m/(M - m) * Var_parts[log E_m],   1 for halves,
 
-    and the band is log E_M +- t * root of it, with t Student's quantile of subsamples - 1. The
-    same factor holds for the local exponents and the slope. The band is the error of estimating
-    from M points. It does not hold the scatter of a measured training set or test set, nor an
-    error of the equations themselves (real eigenvectors are no random rotation); `shift` shows
-    what the finite M does.
+    and the band is log E +- t * root of it, with t Student's quantile of subsamples - 1. A bias
+    from few parts has (m/(M - m))^2 Var_parts / subsamples of its own, which is added. The same
+    holds for the local exponents and the slope. The band is the error of estimating from M points.
+    It does not hold the scatter of a measured training set or test set, nor an error of the
+    equations themselves (real eigenvectors are no random rotation).
 
     **Beyond.** A part of m points has no prediction for n >= m. With `tail`, such n are predicted
     from `extend_tail`ed spectra (modes first to last of all points; of a part the same range times
@@ -152,6 +163,7 @@ def predicted_curve(
       noise: variance of label noise added to y, at training and test points, summed over columns.
       subsamples: parts, >= 2.
       fraction: m/M in (0, 1).
+      bias: "removed", or "kept": the curve of the M points as they are.
       confidence: of the intervals, in (0, 1).
       fit: (n_lo, n_hi) of the overall exponent; all n that come from no tail where None.
       tail: (first, last) modes that a tail is fitted to; None raises where n >= m.
@@ -164,6 +176,7 @@ def predicted_curve(
 
     References:
       Shao and Wu 1989, A General Theory for Jackknife Variance Estimation (delete-d, section 2).
+      Quenouille 1956, Notes on Bias in Estimation.
       Bordelon, Canatar and Pehlevan 2020; Simon et al. 2023 (the curve: `learning_curve`).
     """
     from scipy import stats
@@ -174,6 +187,8 @@ def predicted_curve(
     m = round(fraction * M) if 0 < fraction < 1 else 0
     n = np.unique(np.asarray(n, np.float64))
     _check(n, M, m, fraction, subsamples, confidence, ridge, noise, tail)
+    if bias not in ("removed", "kept"):
+        raise ValueError(f'bias must be "removed" or "kept", got {bias!r}')
     from_tail = n >= m
     fitted, inside = _range(n, from_tail, fit)
 
@@ -187,23 +202,28 @@ def predicted_curve(
     logs = np.stack([part.log_test for part in parts])
     local = np.stack([part.local for part in parts])
 
-    reach = float(stats.t.ppf(0.5 + 0.5 * confidence, subsamples - 1)) * np.sqrt(m / (M - m))
-    half = reach * logs.std(0, ddof=1)
-    local_half = reach * local.std(0, ddof=1)
+    odds = m / (M - m)
+    taken = odds * ~from_tail if bias == "removed" else np.zeros(len(n))
+    shift, local_shift = logs.mean(0) - every.log_test, local.mean(0) - every.local
+    log_test, exponents = every.log_test - taken * shift, every.local - taken * local_shift
+
+    reach = float(stats.t.ppf(0.5 + 0.5 * confidence, subsamples - 1))
+    reach = reach * np.sqrt(odds + taken**2 / subsamples)  # (points,)
+    half, local_half = reach * logs.std(0, ddof=1), reach * local.std(0, ddof=1)
     weights = -slope_weights(n[inside])
-    slope = float(every.log_test[inside] @ weights)
-    slope_half = float(reach * (logs[:, inside] @ weights).std(ddof=1))
+    slope = float(log_test[inside] @ weights)
+    slope_half = float(reach[inside][0] * (logs[:, inside] @ weights).std(ddof=1))
     return PredictedCurve(
         n=n,
-        test=np.exp(every.log_test),
-        low=np.exp(every.log_test - half),
-        high=np.exp(every.log_test + half),
-        local=every.local,
-        local_low=every.local - local_half,
-        local_high=every.local + local_half,
+        test=np.exp(log_test),
+        low=np.exp(log_test - half),
+        high=np.exp(log_test + half),
+        local=exponents,
+        local_low=exponents - local_half,
+        local_high=exponents + local_half,
         exponent=Interval(slope, slope - slope_half, slope + slope_half),
         fitted=fitted,
-        shift=logs.mean(0) - every.log_test,
+        shift=shift,
         from_tail=from_tail,
         replicates=np.exp(logs),
         points=M,

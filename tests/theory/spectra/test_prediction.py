@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from farwide.data import line_digits
 from theory.spectra import (
     empirical_spectrum,
     extend_tail,
@@ -32,7 +33,7 @@ def planted(points: int, seed: int, *, modes=1200, a=0.6, b=0.8, columns: int = 
 
 def test_the_centre_is_the_learning_curve():
     K, y, _ = planted(200, 0, columns=3)
-    found = predicted_curve(K, y, N, ridge=0.02, subsamples=4)
+    found = predicted_curve(K, y, N, ridge=0.02, subsamples=4, bias="kept")
     expected = learning_curve(empirical_spectrum(K, y), N, ridge=0.02, population=200)
     np.testing.assert_allclose(found.test, expected.test, rtol=1e-13)
     assert (found.low < found.test).all()
@@ -44,14 +45,14 @@ def test_the_centre_is_the_learning_curve():
 
 def test_exponents_are_slopes_of_the_curve():
     K, y, _ = planted(300, 1)
-    found = predicted_curve(K, y, N, subsamples=3)
+    found = predicted_curve(K, y, N, subsamples=3, bias="kept")
     s = empirical_spectrum(K, y)
     assert found.exponent.value == pytest.approx(-np.polyfit(np.log(N), np.log(found.test), 1)[0])
     for n, local in zip(N, found.local, strict=True):
         logs = np.log(learning_curve(s, [n * 0.9, n / 0.9], population=300).test)
         assert local == pytest.approx((logs[0] - logs[1]) / (-2 * np.log(0.9)), rel=0.02)
     assert log_log_exponent(N, 3 * N**-0.7) == pytest.approx(0.7)
-    inner = predicted_curve(K, y, N, subsamples=3, fit=(10, 40))
+    inner = predicted_curve(K, y, N, subsamples=3, fit=(10, 40), bias="kept")
     assert inner.fitted == (16.0, 32.0)
     assert inner.exponent.value == pytest.approx(float(log_log_exponent(N[1:3], found.test[1:3])))
 
@@ -60,7 +61,7 @@ def test_the_band_is_the_scaled_spread_of_the_parts():
     """Its root is the delete-d jackknife's; halves need no scaling, three quarters root of 3."""
     K, y, _ = planted(160, 2)
     for fraction, factor in ((0.5, 1.0), (0.75, 3.0)):
-        found = predicted_curve(K, y, N, subsamples=201, fraction=fraction, seed=4)
+        found = predicted_curve(K, y, N, subsamples=201, fraction=fraction, seed=4, bias="kept")
         spread = np.log(found.replicates).std(0, ddof=1)
         np.testing.assert_allclose(
             np.log(found.high / found.test),
@@ -107,13 +108,44 @@ def test_a_tail_takes_over_where_parts_end():
         predicted_curve(K, y, n, tail=(4, 30), fit=(64, 300))
 
 
-def test_the_shift_shows_a_spectrum_that_is_too_small():
-    """A target whose power lies where few points do not reach: parts of M say less than M."""
-    K, y, _ = planted(200, 6)
-    good = predicted_curve(K, y, N, subsamples=30)
-    assert (np.abs(good.shift) < np.log(good.high / good.test) + 0.02).all()
-    parts = np.log(good.replicates)
-    np.testing.assert_allclose(good.shift, parts.mean(0) - np.log(good.test))
+def test_the_bias_is_removed_by_the_jackknife():
+    K, y, _ = planted(160, 6)
+    for fraction, odds in ((0.5, 1.0), (0.75, 3.0)):
+        kept, found = (
+            predicted_curve(K, y, N, fraction=fraction, seed=3, bias=bias)
+            for bias in ("kept", "removed")
+        )
+        np.testing.assert_allclose(kept.shift, np.log(kept.replicates).mean(0) - np.log(kept.test))
+        np.testing.assert_allclose(np.log(found.test / kept.test), -odds * kept.shift, atol=1e-12)
+        assert found.exponent.value == pytest.approx(float(log_log_exponent(N, found.test)))
+        wider = np.log(found.high / found.low) / np.log(kept.high / kept.low)
+        np.testing.assert_allclose(wider, np.sqrt(1 + odds / 20))
+
+
+def test_few_points_predict_what_many_do():
+    """On drawn digits: 300 points are 4% off at n = 64, -2% with the bias removed."""
+    data = line_digits(2400, 1)
+    x, y = data.x_train.reshape(2400, -1).astype(np.float64), np.eye(10)[data.y_train] - 0.1
+    K = arc_cosine((x - x.mean()) / x.std())
+    every = np.log(predicted_curve(K, y, N, subsamples=2, bias="kept").test)
+    off = {}
+    for bias in ("kept", "removed"):
+        parts = (slice(start, start + 300) for start in range(0, 2400, 300))
+        logs = [np.log(predicted_curve(K[q, q], y[q], N, bias=bias).test) for q in parts]
+        off[bias] = np.mean(logs, 0) - every
+    assert off["kept"][-1] > 0.03
+    assert (np.abs(off["removed"]) < 0.6 * np.abs(off["kept"])).all(), off
+
+
+def arc_cosine(x: np.ndarray) -> np.ndarray:
+    """NTK of one ReLU layer, of mean variance 1 (Cho and Saul 2009)."""
+    products = x @ x.T
+    lengths = np.sqrt(np.diag(products))
+    lengths = np.outer(lengths, lengths)
+    cos = np.clip(products / lengths, -1, 1)
+    angle = np.arccos(cos)
+    K = lengths * np.sin(angle) + 2 * products * (np.pi - angle)
+    return K * len(K) / np.trace(K)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +158,7 @@ def test_the_shift_shows_a_spectrum_that_is_too_small():
         ({"fraction": 0.001}, "fraction must leave"),
         ({"subsamples": 1}, "subsamples must be at least 2"),
         ({"confidence": 1.0}, "confidence must be between"),
+        ({"bias": "none"}, "bias must be"),
         ({"ridge": -1.0}, "ridge must be one finite"),
         ({"noise": np.nan}, "noise must be one finite"),
         ({"fit": (9, 15)}, "two or more n"),
