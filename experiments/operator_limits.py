@@ -12,7 +12,7 @@ Expected result: runs/operator_limits-demo with results.json and operator_limits
 with slopes near -1/2; in depth 1 those of the widest networks are 0.5% to 2%, in depth 3 up to 6%
 (NTK of the gate: bias of width 256). The cpu preset: docs/operator_limits.md.
 
-`experiments/limit_networks.py` has the networks, `experiments/limit_errors.py` the errors.
+`experiments/limits/networks.py` has the networks, `experiments/limits/errors.py` the errors.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments import limit_errors as errors
-from experiments.limit_networks import (
+from experiments.limits import errors
+from experiments.limits.networks import (
     CASES,
     GAPS,
     KERNELS,

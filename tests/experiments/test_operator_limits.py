@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import limit_errors as errors
-from experiments import limit_networks as networks
 from experiments import operator_limits as experiment
+from experiments.limits import errors, networks
 from experiments.operator_limits import PRESETS, Arguments
 from farwide.runlog import LogError
 from theory import stax

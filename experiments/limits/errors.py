@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.limit_networks import KERNELS, READOUTS
+from experiments.limits.networks import KERNELS, READOUTS
 
 BLOCKS = 8
 KEPT = ("width", "samples", "error", "noise")
@@ -106,7 +106,7 @@ def summarise(
     """kernel, readout -> errors of every width, slope, the smallest error and the widest's.
 
     Args:
-      limit: of `limit_networks.limit`.
+      limit: of `limits.networks.limit`.
       pieces: width -> samples, and kernel -> what `condense` kept for each readout.
     """
     found: dict[str, dict[str, Any]] = {}
