@@ -9,10 +9,9 @@ Command: `python -m experiments.predict_scaling --preset demo`, or for one pair
 Time: smoke seconds; demo (long convolution on digits) 4 minutes on 2 CPU cores shared with other
 work; cpu: see docs/predicting_scaling.md. Every piece records its seconds and processor seconds.
 Expected result: runs/predict_scaling-PRESET with a folder for each pair (prediction.json, written
-before anything is measured; regression.json; networks-*.json; results.json; prediction.png), and
-results.json, summary.png and a table of all pairs that are finished. In the demo the predicted
-exponent, 0.55, is inside the measured interval, 0.44 to 0.57, and networks come nearer to their
-limit with width.
+before anything is measured; equations.json, what draws of the same points say; regression.json;
+networks-*.json; results.json; prediction.png), and results.json, summary.png and a table of all
+pairs that are finished.
 
 Examples are short sequences (positions, features) that all operators share. Three disjoint parts:
 points of the spectrum, a pool of five disjoint training sets, test. Targets are one-hot minus 1/10,
@@ -38,7 +37,7 @@ from rich.console import Console
 
 from experiments.predicting import networks, shown
 from experiments.predicting.kernels import KERNELS, Tiles
-from experiments.predicting.regression import Draw, measured, trained_limit
+from experiments.predicting.regression import Draw, drawn, measured, trained_limit
 from experiments.predicting.sets import CLASSES, SETS, Sequences, sequences
 from experiments.predicting.sizes import PRESETS, Part, Size
 from experiments.predicting.verdicts import compared, network_row
@@ -133,28 +132,51 @@ class Clock:
         write_json(path, found | spent)
 
 
-def predict(job: Job, console: Console) -> None:
-    """Writes prediction.json, from the spectrum's points alone."""
-    path = job.folder / "prediction.json"
-    if path.is_file():
+def predict(job: Job, console: Console, check: bool) -> None:
+    """Writes prediction.json, from the spectrum's points alone.
+
+    With `check`, then writes equations.json, too: regression on draws of the same points, beside
+    the curve of that population (its bias kept), so that they differ by the equations' own error.
+    """
+    path, beside = job.folder / "prediction.json", job.folder / "equations.json"
+    if path.is_file() and (beside.is_file() or not check):
         return
     clock, examples = Clock(), job.examples()
-    tiles = tiles_of(job.config(examples.points))
+    tiles, y, n = tiles_of(job.config(examples.points)), examples.y_points, list(job.part.n)
     K = with_bar(console, f"{job.title}: spectrum", tiles.entries(job.part.points), lambda moved: (
         tiles.own(examples.points, moved)
     ))  # fmt: skip
-    found: dict[str, Any] = {}
-    for name in KERNELS:
-        scale = float(np.trace(K[name]) / len(K[name]))
-        curve = spectra.predicted_curve(
-            K[name] / scale, examples.y_points, job.part.n, ridge=job.size.ridge, seed=job.seed
-        )
-        trained = curve.n[np.isin(curve.n, job.size.trained_on)]
-        over = float(spectra.log_log_exponent(trained, curve.test[np.isin(curve.n, trained)]))
-        found[name] = plain(curve) | {"scale": scale, "exponent_of_trained": over}
-        values = np.linalg.eigvalsh(K[name])[::-1] / scale / len(K[name])
-        found[name]["eigenvalues"] = [float(f"{v:.6g}") for v in values]
-    clock.finish(path, found)
+    scales = {name: float(np.trace(K[name]) / len(K[name])) for name in KERNELS}
+    if not path.is_file():
+        found = {
+            name: predicted(job, K[name] / scale, y) | {"scale": scale}
+            for name, scale in scales.items()
+        }
+        clock.finish(path, found)
+    if check:
+        clock, ridge, found = Clock(), job.size.ridge, {}
+        for name, scale in scales.items():
+            own = spectra.predicted_curve(K[name] / scale, y, n, ridge=ridge, bias="kept")
+            sampled = drawn(K[name] / scale, y, n, ridge, job.seed)
+            found[name] = {
+                "test": own.test.tolist(),
+                "exponent": own.exponent.value,
+                "drawn": sampled,
+                "ratio": (own.test / np.array(sampled["error"])).tolist(),
+            }
+        clock.finish(beside, found)
+
+
+def predicted(job: Job, K: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """The curve of one kernel, of mean variance 1, and its eigenvalues."""
+    curve = spectra.predicted_curve(K, y, job.part.n, ridge=job.size.ridge, seed=job.seed)
+    trained = np.isin(curve.n, job.size.trained_on)
+    over = float(spectra.log_log_exponent(curve.n[trained], curve.test[trained]))
+    values = np.linalg.eigvalsh(K)[::-1] / len(K)
+    return plain(curve) | {
+        "exponent_of_trained": over,
+        "eigenvalues": [float(f"{v:.6g}") for v in values],
+    }
 
 
 def plain(curve: spectra.PredictedCurve) -> dict[str, Any]:
@@ -249,10 +271,11 @@ def network_path(job: Job, parametrisation: str, width: int, n: int) -> Path:
 
 def summarise(job: Job) -> dict[str, Any]:
     """Everything of a finished pair, with its verdict."""
-    prediction = read_json(job.folder / "prediction.json")
-    found = read_json(job.folder / "regression.json")
+    prediction, found, equations = (
+        read_json(job.folder / f"{each}.json") for each in ("prediction", "regression", "equations")
+    )
     limit, size = found["limit"], job.size
-    every, rows = [prediction, found], []
+    every, rows = [prediction, found, equations], []
     for parametrisation in networks.PARAMETRISATIONS:
         for width in size.widths:
             pieces = [
@@ -276,6 +299,7 @@ def summarise(job: Job) -> dict[str, Any]:
         "predicted_at": prediction["written"],
         "measured": {name: found[name] for name in KERNELS},
         "measured_at": found["written"],
+        "equations": {name: equations[name] for name in KERNELS},
         "limit": limit,
         "networks": rows,
         "splits": splits,
@@ -322,7 +346,7 @@ def run(arguments: Arguments, console: Console) -> Path:
                 for k in range(size.splits):
                     one = job.split(k)
                     one.folder.mkdir(exist_ok=True)
-                    predict(one, console)
+                    predict(one, console, check=k == 0)
                     regression(one, console)
                 for width in size.widths:
                     train(job, width, console)

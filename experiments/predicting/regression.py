@@ -136,6 +136,35 @@ def measured(draws: list[Draw], y_test: np.ndarray, n: list[int], ridge: float) 
     return Errors(n, squared).record()
 
 
+def drawn(
+    K: np.ndarray, y: np.ndarray, n: list[int], ridge: float, seed: int, draws: int = 60
+) -> dict[str, Any]:
+    """Kernel regression on random n of K's own points, tested on all others: level and exponent.
+
+    This is what the equations of a curve speak of once K's points are the whole population, so
+    that it shows their error alone. Standard errors are over draws.
+    """
+    rng, M = np.random.default_rng(seed), len(K)
+    found = np.empty((len(n), draws))
+    for i, count in enumerate(n):
+        for j in range(draws):
+            order = rng.permutation(M)
+            own, rest = order[:count], order[count:]
+            f = regress(K[np.ix_(own, own)], y[own], K[np.ix_(rest, own)], ridge)
+            found[i, j] = ((f - y[rest]) ** 2).sum(1).mean()
+    mean, w = found.mean(1), slope_weights(np.array(n))
+    error = found.std(1, ddof=1) / draws**0.5
+    return {
+        "n": list(n),
+        "error": mean.tolist(),
+        "standard_error": error.tolist(),
+        "exponent": {
+            "value": -float(w @ np.log(mean)),
+            "standard_error": float(np.linalg.norm(w * error / mean)),
+        },
+    }
+
+
 def trained_limit(
     draws: list[Draw], y_test: np.ndarray, n: list[int], how: Descent
 ) -> dict[str, Any]:

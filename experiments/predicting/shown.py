@@ -37,6 +37,12 @@ def written(found: dict[str, float]) -> str:
     return f"{found['value']:.3f} ± {found['high'] - found['value']:.3f}"
 
 
+def off(equations: dict[str, Any]) -> str:
+    """By how much an exponent of the equations is off that of draws, with its 95% interval."""
+    drawn = equations["drawn"]["exponent"]
+    return f"{equations['exponent'] - drawn['value']:+.3f} ± {1.96 * drawn['standard_error']:.3f}"
+
+
 def yes(value: bool) -> str:
     return "yes" if value else "no"
 
@@ -103,6 +109,12 @@ def pair_table(pair: dict[str, Any]) -> Table:
             written(measured["exponent"]),
             "",
         )
+        equations = pair["equations"][name]
+        table.add_row(
+            f"{name.upper()} equations off by",
+            *(f"{100 * (ratio - 1):+.1f}%" for ratio in equations["ratio"]),
+            off(equations), "",
+        )  # fmt: skip
     table.add_row("limit of training", *levels(limit, "error"), written(limit["exponent"]), "")
     for row in pair["networks"]:
         label = f"{PARAMETRISATIONS[row['parametrisation']]}, width {row['width']}"
@@ -134,6 +146,7 @@ def brief(pair: dict[str, Any]) -> dict[str, Any]:
         "n": pair["measured"]["ntk"]["n"],
     }
     found["splits"] = pair["splits"]
+    found["equations"] = pair["equations"]
     found["limit"] = pair["limit"]["exponent"]
     found["networks"] = [
         {
@@ -178,7 +191,11 @@ def summary_table(pairs: list[dict[str, Any]]) -> Table:
         f"intervals: {both} of {len(every)}",
         box=None, pad_edge=False,
     )  # fmt: skip
-    columns = ("predicted", "measured", "inside", "worst level", "limit", "NTK", "muP", "CPU s")
+    columns = (
+        "predicted", "measured", "inside", "equations off by", "worst level", "limit", "NTK",
+        "muP", "CPU s",
+    )  # fmt: skip
+
     for column in ("data", "operator", *columns):
         table.add_column(column, justify="left" if column in ("data", "operator") else "right")
     for pair in pairs:
@@ -189,7 +206,7 @@ def summary_table(pairs: list[dict[str, Any]]) -> Table:
             pair["data"], pair["operator"],
             *(written(pair[key]["ntk"]["exponent"]) for key in ("predicted", "measured")),
             f"{sum(split['ntk']['exponent_inside'] for split in pair['splits'])} of "
-            f"{len(pair['splits'])}", f"{100 * (worst - 1):+.1f}%",
+            f"{len(pair['splits'])}", off(pair["equations"]["ntk"]), f"{100 * (worst - 1):+.1f}%",
             f"{pair['limit']['exponent']['value']:.3f}",
             *(f"{row['exponent']['value']:.3f}" if row else "lost" for row in rows),
             f"{pair['cpu_seconds']:.0f}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,20 @@ from experiments import predict_scaling as experiment
 from experiments.predict_scaling import Arguments
 from experiments.predicting import networks
 from experiments.predicting.kernels import Tiles
-from experiments.predicting.regression import Descent, Errors, descend, regress
+from experiments.predicting.regression import (
+    Descent,
+    Draw,
+    Errors,
+    descend,
+    drawn,
+    measured,
+    regress,
+)
 from experiments.predicting.sets import patches, sequences
 from farwide.models import Model, WideConfig, wide_model
 from farwide.runlog import LogError
 from theory import stax
-from theory.spectra import log_log_exponent
+from theory.spectra import log_log_exponent, predicted_curve
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +75,74 @@ def test_a_pair_leaves_prediction_regression_networks_and_pictures(finished):
     summary = json.loads((folder / "results.json").read_text())
     assert summary["environment"]["packages"]["jax"]
     assert [p["operator"] for p in summary["pairs"]] == ["cnn"]
+
+
+def test_the_equations_are_set_beside_draws_of_their_own_points(finished):
+    folder, shown = finished
+    found = json.loads((folder / "line-digits-cnn" / "equations.json").read_text())
+    for name in ("ntk", "nngp"):
+        each = found[name]
+        sampled = each["drawn"]
+        np.testing.assert_allclose(
+            np.array(each["test"]) / sampled["error"], each["ratio"], rtol=1e-12
+        )
+        np.testing.assert_allclose(each["ratio"], 1, atol=0.3)
+        gap = each["exponent"] - sampled["exponent"]["value"]
+        assert f"{gap:+.3f} ± {1.96 * sampled['exponent']['standard_error']:.3f}" in shown
+
+
+def test_equations_are_exact_for_gaussian_features():
+    rng, modes, N = np.random.default_rng(2), 800, [8, 16, 32]
+    X = rng.standard_normal((400, modes))
+    values = np.arange(1.0, modes + 1) ** -1.5
+    K, y = (X * values) @ X.T, X @ (values**0.6)[:, None]
+    K /= np.trace(K) / len(K)
+    found, curve = drawn(K, y, N, 0.01, 0), predicted_curve(K, y, N, ridge=0.01, bias="kept")
+    sigma = np.array(found["standard_error"]) / found["error"]
+    assert (np.abs(np.log(found["error"] / curve.test)) < 4 * sigma + 0.02).all()
+    slope = found["exponent"]
+    assert slope["value"] == pytest.approx(curve.exponent.value, abs=4 * slope["standard_error"])
+
+
+def test_every_part_of_a_draw_is_measured():
+    rng = np.random.default_rng(3)
+    X, T = rng.standard_normal((12, 20)), rng.standard_normal((5, 20))
+    y, y_test = rng.standard_normal((12, 2)), rng.standard_normal((5, 2))
+    found = measured([Draw(X @ X.T, T @ X.T, y)] * 2, y_test, [4, 10], 0.1)
+    parts = [slice(0, 4), slice(4, 8), slice(8, 12)]
+    errors = [
+        ((regress(X[p] @ X[p].T, y[p], T @ X[p].T, 0.1) - y_test) ** 2).sum(1).mean() for p in parts
+    ]
+    assert found["error"][0] == pytest.approx(np.mean(errors))
+    p = slice(0, 10)
+    whole = ((regress(X[p] @ X[p].T, y[p], T @ X[p].T, 0.1) - y_test) ** 2).sum(1).mean()
+    assert found["error"][1] == pytest.approx(whole)
+
+
+def test_without_networks_and_with_two_choices_of_examples(tmp_path, monkeypatch):
+    size = replace(experiment.PRESETS["smoke"], splits=2)
+    monkeypatch.setitem(experiment.PRESETS, "smoke", size)
+    asked = Arguments("smoke", data="line-digits", out=tmp_path, networks=False)
+    shown = io.StringIO()
+    folder = experiment.run(asked, Console(file=shown, width=200))
+    pair = folder / "line-digits-cnn"
+    results = json.loads((pair / "results.json").read_text())
+    assert results["networks"] == []
+    assert not list(pair.glob("networks-*"))
+    one, two = (
+        json.loads((path / "prediction.json").read_text()) for path in (pair, pair / "split-1")
+    )
+    assert one["ntk"]["exponent"] != two["ntk"]["exponent"]
+    assert [s["ntk"]["predicted"] for s in results["splits"]] == [
+        each["ntk"]["exponent"] for each in (one, two)
+    ]
+    assert "of 2 with every choice of examples" in shown.getvalue()
+
+
+def test_test_and_pool_stay_where_the_spectrum_has_more_points():
+    few, many = (sequences("line-digits", points, 60, 40, 3) for points in (50, 90))
+    np.testing.assert_array_equal(few.y_pool, many.y_pool)
+    np.testing.assert_array_equal(few.y_test, many.y_test)
 
 
 def test_pieces_that_are_there_are_not_computed_again(finished, monkeypatch):
