@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +32,19 @@ def write_between(page: Path, text: str, name: str = "figures") -> None:
         raise SystemExit(f"{page} has no {first} ... {last}")
     page.write_text(f"{before}{first}\n\n{text}\n{last}{after}", encoding="utf-8")
     print("wrote", page)
+
+
+def line(cells: list[str]) -> str:
+    """A line of a table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def head(*names: str) -> list[str]:
+    """The first two lines of a table."""
+    return [line(list(names)), line(["---"] * len(names))]
+
+
+def compact(results: dict[str, Any]) -> str:
+    """JSON with six digits, on one line."""
+    short = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.6g}"))
+    return json.dumps(short, separators=(",", ":")) + "\n"
