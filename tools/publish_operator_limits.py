@@ -66,13 +66,16 @@ def judged(results: dict[str, Any]) -> list[str]:
     slopes = [row["errors"][k][r]["slope"] for row in rows for k in KERNELS for r in READOUTS]
     near = sum(abs(s["value"] + 0.5) < 2 * s["error"] for s in slopes)
     low, high = (f(s["value"] for s in slopes) for f in (min, max))
-    text = (
-        f"Below {percent(results['bar'], 0)} are {below['widest']} of {total} errors of all "
-        f"samples of the widest networks; {below['smallest']} of the width whose error is smallest; "
-        f"{below['extrapolated']} of the two widest continued to infinite width (below). Of "
-        f"{total} slopes (both readouts) {near} are within 2 standard errors of -1/2; they lie between "
-        f"{low:.2f} and {high:.2f}."
-    )
+    sentences = [
+        f"Below {percent(results['bar'], 0)} are {below['widest']} of {total} errors of all",
+        "samples",
+        f"of the widest networks; {below['smallest']} of the width whose error is smallest;",
+        f"{below['extrapolated']} of the two widest continued to infinite width (below). Of",
+        f"{total}",
+        f"slopes (both readouts) {near} are within 2 standard errors of -1/2; they lie between",
+        f"{low:.2f} and {high:.2f}.",
+    ]
+    text = " ".join(sentences)
     return [text.replace(" -", " −")]
 
 
