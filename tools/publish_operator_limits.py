@@ -67,13 +67,11 @@ def judged(results: dict[str, Any]) -> list[str]:
     near = sum(abs(s["value"] + 0.5) < 2 * s["error"] for s in slopes)
     low, high = (f(s["value"] for s in slopes) for f in (min, max))
     sentences = [
-        f"Below {percent(results['bar'], 0)} are {below['widest']} of {total} errors of all",
-        "samples",
-        f"of the widest networks; {below['smallest']} of the width whose error is smallest;",
-        f"{below['extrapolated']} of the two widest continued to infinite width (below). Of",
-        f"{total}",
-        f"slopes (both readouts) {near} are within 2 standard errors of -1/2; they lie between",
-        f"{low:.2f} and {high:.2f}.",
+        f"Below {percent(results['bar'], 0)} are {below['widest']} of {total} errors",
+        f"of all samples of the widest networks; {below['smallest']} of the width whose error",
+        f"is smallest; {below['extrapolated']} of the two widest continued to infinite width",
+        f"(below). Of {total} slopes (both readouts) {near} are within 2 standard errors of -1/2;",
+        f"they lie between {low:.2f} and {high:.2f}.",
     ]
     text = " ".join(sentences)
     return [text.replace(" -", " −")]
