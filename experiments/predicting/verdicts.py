@@ -28,7 +28,8 @@ def network_row(pieces: list[dict[str, Any]], limit: dict[str, Any], n: list[int
     """Errors, exponent and distance from the limit of one width and parametrisation.
 
     The distance is the mean of log(error / error of the limit on the same training set), over
-    draws, with its standard error; trainings that failed are counted and left out.
+    draws, with its standard error; trainings that failed are counted and left out. Unless more
+    than half of the draws are left at every n, there is neither error nor exponent.
     """
     lost = sum(each is None for piece in pieces for each in piece["by_draw"])
     good = [
@@ -40,7 +41,7 @@ def network_row(pieces: list[dict[str, Any]], limit: dict[str, Any], n: list[int
     row["loss"] = [
         max((v for v in piece["loss"] if v is not None), default=None) for piece in pieces
     ]
-    if len(good) < 2:
+    if len(good) < 2 or 2 * len(good) <= len(pieces[0]["by_draw"]):
         return row
     squared = np.array([[piece["squared"][j] for j in good] for piece in pieces])
     row |= Errors(n, squared).record()

@@ -26,6 +26,7 @@ from experiments.predicting.regression import (
     regress,
 )
 from experiments.predicting.sets import patches, sequences
+from experiments.predicting.verdicts import network_row
 from farwide.models import Model, WideConfig, wide_model
 from farwide.runlog import LogError
 from theory import stax
@@ -143,6 +144,27 @@ def test_test_and_pool_stay_where_the_spectrum_has_more_points():
     few, many = (sequences("line-digits", points, 60, 40, 3) for points in (50, 90))
     np.testing.assert_array_equal(few.y_pool, many.y_pool)
     np.testing.assert_array_equal(few.y_test, many.y_test)
+
+
+@pytest.mark.parametrize(("failed", "kept"), [((), 5), ((1,), 4), ((0, 3), 3), ((0, 2, 3), 2)])
+def test_networks_that_failed_are_left_out_and_most_must_not_have(failed, kept):
+    rng = np.random.default_rng(4)
+    limit = {"by_draw": (1 + rng.random((2, 5))).tolist()}
+    pieces = []
+    for i in range(2):
+        squared: list = (2 + rng.random((5, 7))).tolist()
+        for j in failed if i else ():  # at the second n
+            squared[j] = None
+        means = [None if s is None else float(np.mean(s)) for s in squared]
+        pieces.append({"squared": squared, "by_draw": means, "steps": [9] * 5, "loss": [0.1] * 5})
+    row = network_row(pieces, limit, [8, 16])
+    assert (row["lost"], row["seeds"]) == (len(failed), kept)
+    assert ("error" in row) == (kept >= 3)
+    if kept >= 3:
+        good = [j for j in range(5) if j not in failed]
+        ratio = np.array([[p["by_draw"][j] for j in good] for p in pieces], float)
+        ratio = ratio / np.array(limit["by_draw"])[:, good]
+        np.testing.assert_allclose(row["log_distance"], np.log(ratio).mean(1))
 
 
 def test_pieces_that_are_there_are_not_computed_again(finished, monkeypatch):
