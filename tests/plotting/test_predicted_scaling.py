@@ -54,3 +54,11 @@ def test_all_pairs(width):
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["cnn", "mlp"]
     with pytest.raises(ValueError, match="at least one data set"):
         scaling_summary({}, "nothing")
+
+
+def test_an_exponent_that_is_not_known_is_written_and_does_not_stretch_the_axis():
+    near, far = Estimate(0.3, 0.25, 0.35), Estimate(1.94, -0.2, 4.1)
+    figure = scaling_summary({"digits": {"S4D": PairSummary(near, near, near, far)}}, "one pair")
+    (ax,) = figure.axes
+    assert ax.get_xlim()[1] < 0.5
+    assert [text.get_text() for text in ax.texts] == ["1.9 ± 2.1"]

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from farwide.plotting import style
 
 PREDICTED, MEASURED, NTK, MUP = style.ACCENT, style.INK, "#c2571a", "#3f7d4e"
+UNKNOWN = 1.0  # interval of an exponent
 FILL = {PREDICTED: style.BAND, MEASURED: style.FAINT}
 
 
@@ -161,6 +162,8 @@ def scaling_summary(
 ) -> Figure:
     """Exponents of all pairs: a panel for each data set, a row for each operator.
 
+    An exponent whose interval is wider than `UNKNOWN` is written and not drawn.
+
     Args:
       panels: data set -> operator -> exponents.
       title: of the figure.
@@ -189,9 +192,16 @@ def scaling_summary(
                 found = getattr(pair, key)
                 if found is None:
                     continue
+                place = operators.index(operator) + 0.18 * (i - 1.5)
+                if found.high - found.low > UNKNOWN:
+                    ax.text(
+                        0.98, place, f"{found.value:.1f} ± {(found.high - found.low) / 2:.1f}",
+                        transform=ax.get_yaxis_transform(), color=colour, ha="right", va="center",
+                    )  # fmt: skip
+                    continue
                 bar = [[found.value - found.low], [found.high - found.value]]
                 ax.errorbar(
-                    [found.value], [operators.index(operator) + 0.18 * (i - 1.5)], xerr=bar,
+                    [found.value], [place], xerr=bar,
                     color=colour, marker=marker, ms=4.0, elinewidth=1.0, capsize=1.5, ls="none",
                 )  # fmt: skip
         ax.set_title(name)
