@@ -63,6 +63,19 @@ def coordinate_check(results):
             assert steepest > 0.5, name
 
 
+def predict_scaling(results):
+    (pair,) = results["pairs"]
+    (split,) = pair["splits"]
+    for name in ("ntk", "nngp"):
+        assert split[name]["exponent_inside"], name
+        assert max(abs(ratio - 1) for ratio in split[name]["ratio"]) < 0.1, name
+        assert pair["predicted_at"] <= pair["measured_at"]
+    rows = [row for row in pair["networks"] if row["parametrisation"] == "ntk"]
+    distances = [row["log_distance"][-1] for row in rows]
+    assert distances == sorted(distances, reverse=True)
+    assert 0 < distances[-1] < 0.4
+
+
 def operator_limits(results):
     for row in results["operators"]:
         for name in ("nngp", "ntk"):
@@ -85,6 +98,7 @@ CLAIMS = {
         mup_transfer,
         coordinate_check,
         operator_limits,
+        predict_scaling,
     )
 }
 """What a docstring says of its demo; experiments of theory assert theirs in tests of their own."""
