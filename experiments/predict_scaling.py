@@ -6,8 +6,8 @@ networks of finite width from them, and by how much does muP move the exponent?
 
 Command: `python -m experiments.predict_scaling --preset demo`, or for one pair
 `python -m experiments.predict_scaling --preset cpu --operator cnn --data digits`
-Time: smoke seconds; demo (long convolution on digits) 2.5 minutes on 2 CPU cores; cpu 2 hours of a core.
-Every piece records its seconds and processor seconds.
+Time: smoke seconds; demo (long convolution on digits) 2.5 minutes on 2 CPU cores; cpu 2 hours of
+a core. Every piece records its seconds and processor seconds.
 Expected result: runs/predict_scaling-PRESET with a folder for each pair (prediction.json, written
 before anything is measured; equations.json, what draws of the same points say; regression.json;
 networks-*.json; results.json; prediction.png), and results.json, summary.png and a table of all
