@@ -21,11 +21,13 @@ width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from theory.stax.block import Block
@@ -41,7 +43,7 @@ from theory.stax.long_conv import (
     gaussian_taps,
     tap_moments,
 )
-from theory.stax.mixing import full_always
+from theory.stax.mixing import flat_places, full_always, paired_places
 from theory.stax.rule import Context, Rule
 from theory.stax.windows import need_pairs
 
@@ -50,7 +52,7 @@ class Side(NamedTuple):
     """What a cross block must know of one side.
 
     Attributes:
-      nngp: (p, q, N), K(x, x).
+      nngp: (p, q, .., N), K(x, x).
       mixed: the activation's statistics where channels are taken for mixed, or None.
     """
 
@@ -72,7 +74,8 @@ def LongConvActivation(
 ) -> Layer:
     """`LongConv` and at once a nonlinearity, as in the published blocks of S4D and LongConv.
 
-    The head of this file has the formulas. Inputs have one spatial axis and are Gaussian.
+    The head of this file has the formulas. Inputs are Gaussian; with several spatial axes taps are
+    independent, as `LongConv` has it.
 
     Args:
       activation: an elementwise layer, such as `Gelu()`.
@@ -109,13 +112,12 @@ def LongConvActivation(
         return act.apply((), conv.apply(params, x, context), context)
 
     def infer(facts):
-        if len(facts.space) != 1:
-            raise ValueError(f"{name} needs inputs with one spatial axis, got {facts.space}")
+        after = conv.infer(facts)
         if not facts.gaussian:
             raise NotImplementedError(
                 f"{name} needs Gaussian inputs: put a Dense or Conv layer before it, got {facts}"
             )
-        return act.infer(conv.infer(facts).replace(gaussian=True))
+        return act.infer(after.replace(gaussian=True))
 
     def averaged(k: Block) -> Block:
         assert conv.block is not None
@@ -124,13 +126,14 @@ def LongConvActivation(
     def statistics(k, mask, pattern):
         return Side(k.nngp, None if samples else _statistics(act, averaged(k)))
 
-    def filters(size: int, dtype) -> Array:
-        """(samples, 2 L - 1) draws."""
+    def filters(space: tuple[int, ...], dtype) -> Array:
+        """(samples, *signed lags) draws."""
         key = jax.random.key(seed)
         if taps is not None:
+            (size,) = space
             return all_lags(taps[1](taps[0](key, samples, size)), size, causal).astype(dtype)
-        normal = jax.random.normal(key, (samples, 2 * size - 1), dtype)
-        return gaussian_taps(normal, moments.on((size,)))
+        normal = jax.random.normal(key, (samples, *(2 * n - 1 for n in space)), dtype)
+        return gaussian_taps(normal, moments.on(space))
 
     def block(k, left, right, facts):
         need_pairs(name, k)
@@ -138,7 +141,7 @@ def LongConvActivation(
         assert conv.block is not None
         if not samples:
             return act.block(conv.block(k, None, None, facts), left.mixed, right.mixed, facts)
-        k, size = k.stored() if k.ntk is not None else k, k.space[0]
+        k = k.stored() if k.ntk is not None else k
         with_taps = k.ntk is not None and trained is not None
         roots = joint_roots(k, left.nngp, right.nngp) if with_taps else None
 
@@ -147,7 +150,7 @@ def LongConvActivation(
         def one(inputs):
             """NNGP and NTK given a filter, the tap's own part for a draw of the signal."""
             taps_of, key = inputs
-            matrix = _toeplitz(taps_of, size)
+            matrix = _toeplitz(taps_of, k.space)
             ends = [_statistics(act, _given(matrix, _own(k, side.nngp))) for side in (left, right)]
             out = activated(_given(matrix, k), *ends, facts)
             if roots is None or trained is None:
@@ -156,9 +159,9 @@ def LongConvActivation(
             ntk = out.ntk
             for noise in draws:
                 x, y = (jnp.moveaxis(root @ noise, -1, 0) for root in roots)  # (places, *batch)
-                own = convolved_moments(k, [(x[:, None] * y[None], trained)])
-                slopes = [_slope(act, jnp.tensordot(matrix, z, 1)) for z in (x, y)]
-                ntk = ntk + own * slopes[0][:, None] * slopes[1][None] / len(draws)
+                own = convolved_moments(k, [(_outer(k, x, y), trained)])
+                slopes = (_slope(act, jnp.tensordot(matrix, z, 1)) for z in (x, y))
+                ntk = ntk + own * _outer(k, *slopes) / len(draws)
             return out.nngp, ntk
 
         def step(total, inputs):
@@ -166,7 +169,7 @@ def LongConvActivation(
 
         keys = jax.random.split(jax.random.key(seed + 1), samples)
         start = tuple(jnp.zeros_like(value) for value in k.values)
-        total, _ = lax.scan(step, start, (filters(size, k.nngp.dtype), keys))
+        total, _ = lax.scan(step, start, (filters(k.space, k.nngp.dtype), keys))
         return replace(k, values=tuple(value / samples for value in total), zero_ntk=False)
 
     ops = 128.0 * (samples + 1)
@@ -182,21 +185,27 @@ def _statistics(act: Rule, own: Block) -> Array | None:
     return None if act.statistics is None else act.statistics(own, None, None)
 
 
-def _toeplitz(taps_of: Array, size: int) -> Array:
-    """(places, places) of a filter's signed lags: k(t - u) at (t, u)."""
-    at = jnp.arange(size)
-    return taps_of[at[:, None] - at + size - 1]
+def _toeplitz(taps_of: Array, space: Sequence[int]) -> Array:
+    """(places, places) of a filter's signed lags: k(t - u) at (t, u), places as one axis."""
+    places = np.indices(space).reshape(len(space), -1)
+    return taps_of[tuple(at[:, None] - at + n - 1 for at, n in zip(places, space, strict=True))]
 
 
 def _given(matrix: Array, k: Block) -> Block:
     """The block after a filter's own matrix: sum k(s) k(s') K(t - s, t' - s')."""
 
     def both(value: Array) -> Array:
-        once = jnp.tensordot(matrix, value, 1, precision="highest")
+        flat = flat_places(value, range(k.rank), k.rank)
+        once = jnp.tensordot(matrix, flat, 1, precision="highest")
         twice = jnp.tensordot(matrix, once, (1, 1), precision="highest")
-        return jnp.swapaxes(twice, 0, 1)
+        return paired_places(jnp.swapaxes(twice, 0, 1), range(k.rank), k.space)
 
     return k.linear(both)
+
+
+def _outer(k: Block, x: Array, y: Array) -> Array:
+    """x(t) y(t') of (places, *batch) each, in the layout of k."""
+    return paired_places(x[:, None] * y[None], range(k.rank), k.space)
 
 
 def _slope(act: Rule, y: Array) -> Array:

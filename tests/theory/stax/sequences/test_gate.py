@@ -1,4 +1,4 @@
-"""Gates, the last position, a nonlinearity straight after a filter, means over seeds."""
+"""Gates, the last position, means over seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from kernels_pallas import long_conv
 from tests.numerics import assert_close, relative_l2
-from tests.theory.stax.sampling import assert_limit, assert_network, draws
+from tests.theory.stax.sampling import assert_network
 from theory import stax
 
 RNG = np.random.default_rng(2)
@@ -84,49 +84,6 @@ def test_the_last_position():
             call(np.ones((2, 3, 3, 4)))
 
 
-def straight(act, samples, width=128, **options):
-    conv = stax.LongConvActivation(act, V, samples=samples, **options)
-    return stax.serial(stax.Dense(width, 1.5, 0.1), conv, stax.Dense(width, 1.2))
-
-
-@pytest.mark.parametrize("act", [stax.Relu(), pytest.param(stax.Gelu(), marks=pytest.mark.slow)])
-def test_a_nonlinearity_before_channels_are_mixed(act):
-    exact = straight(act, 3000, operator=long_conv).kernel_fn(X1, X2, ("nngp", "ntk"))
-    approximate = straight(act, 0).kernel_fn(X1, X2, ("nngp", "ntk"))
-    nngp, ntk = draws(straight(act, 0, operator=long_conv), X1, X2, 40)
-    assert_limit(nngp, exact.nngp, 128)
-    assert_limit(ntk, exact.ntk, 128)
-    assert relative_l2(approximate.ntk, exact.ntk) > 0.1
-    with pytest.raises(AssertionError, match="deviations"):
-        assert_limit(ntk, approximate.ntk, 128)
-
-
-def test_without_draws_channels_are_taken_for_mixed():
-    """As with a Dense of no weights of its own in between: in the NNGP, which has none."""
-    mixed = stax.serial(
-        stax.Dense(8, 1.5, 0.1), stax.LongConv(V), stax.Dense(8), stax.Relu(), stax.Dense(8, 1.2)
-    )
-    got = straight(stax.Relu(), 0, 8).kernel_fn(X1, X2, "nngp")
-    assert_close(got, mixed.kernel_fn(X1, X2, "nngp"), "float64")
-
-
-def test_a_straight_line_needs_no_mixing():
-    """phi linear: the draws change nothing but by their error."""
-    line = stax.Polynomial([0.0, 1.0])
-    net = stax.serial(stax.Dense(8), stax.LongConv(V), stax.Dense(8))
-
-    def drawn(seed):
-        conv = stax.LongConvActivation(line, V, samples=500, seed=seed)
-        return stax.serial(stax.Dense(8), conv, stax.Dense(8))
-
-    got = stax.seed_average(drawn, X1, X2, ("nngp", "ntk"), seeds=4)
-    expected = net.kernel_fn(X1, X2, ("nngp", "ntk"))
-    for name in ("nngp", "ntk"):
-        mean, error = getattr(got.mean, name), getattr(got.error, name)
-        assert np.abs(mean - getattr(expected, name)).max() < 6 * error.max()
-        assert 0 < error.max() < 0.1 * np.abs(mean).max()
-
-
 @pytest.mark.slow
 def test_errors_over_seeds_fall_with_the_draws():
     def net(samples):
@@ -139,13 +96,6 @@ def test_errors_over_seeds_fall_with_the_draws():
     assert 2.5 < few / many < 6.5  # 4, by 16 times the draws
 
 
-def test_bad_draws():
+def test_too_few_seeds():
     with pytest.raises(ValueError, match="seeds must be at least 2"):
         stax.seed_average(lambda seed: stax.Dense(1), X1, seeds=1)
-    with pytest.raises(ValueError, match="samples must be an int >= 0"):
-        stax.LongConvActivation(stax.Relu(), V, samples=-1)
-    with pytest.raises(NotImplementedError, match="needs Gaussian inputs"):
-        stax.LongConvActivation(stax.Relu(), V).kernel_fn(X1)
-    net = stax.serial(stax.Dense(3), stax.LongConvActivation(stax.Relu(), V))
-    with pytest.raises(ValueError, match="one spatial axis"):
-        net.kernel_fn(np.ones((1, 2, 2, 3)))
