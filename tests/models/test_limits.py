@@ -12,10 +12,12 @@ import pytest
 
 from farwide.models import (
     S4D,
+    Attention,
     Cnn,
     Conv,
     Gated,
     Hyena,
+    ImageConfig,
     LongConvLMConfig,
     MLPConfig,
     SequenceConfig,
@@ -27,6 +29,7 @@ from farwide.models import (
     WideFilter,
     WideLongConv,
     WideMlp,
+    image_model,
     mixer,
     mlp,
     sequence_model,
@@ -47,7 +50,7 @@ def deviation(path, leaf):
     name = path[-1].key
     if name == "kernel":
         return float(leaf.size / leaf.shape[-1]) ** -0.5
-    known = {"short_taps": 0.5, "c": 0.5**0.5, "embedding": 1.0, "skip": None}
+    known = {"short_taps": 0.5, "positions": 0.5, "c": 0.5**0.5, "embedding": 1.0, "skip": None}
     return None if name in CONSTANT else known[name]
 
 
@@ -110,14 +113,20 @@ SEQUENCES = {
     "gated sgconv, order 3": config(Gated(SGConv(4), order=3), readout="positions"),
     "gated squash": config(Gated(Squash(0.0, scale=0.3, init="normal")), readout="mean"),
     "two mixers": config((Cnn(3), Gated(S4D(states=8))), depth=2),
+    "attention": config(Attention(heads=64)),
+    "attention, looking ahead": config(Attention(heads=32), causal=False, readout="mean", depth=2),
+    "neighborhood, dilated": config(Attention(heads=64, window=3, dilation=2), readout="positions"),
 }
-NTKS = ("cnn", "cnn, dilated, looking ahead", "h3", "h3, looking ahead", "two mixers")
+NTKS = (
+    "cnn", "cnn, dilated, looking ahead", "h3", "h3, looking ahead", "two mixers", "attention",
+    "attention, looking ahead", "neighborhood, dilated",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", marked(SEQUENCES, ("cnn", "h3")))
+@pytest.mark.parametrize("name", marked(SEQUENCES, ("cnn", "h3", "attention")))
 def test_sequence_models(name):
     settings = SEQUENCES[name]
-    limit = settings.limit()(X, None, ("nngp", "ntk"))
+    limit = settings.limit(samples=500)(X, None, ("nngp", "ntk"))
     deviations = deviation if name in NTKS else None
     nngp, ntk = draws(sequence_model(settings), X, 40, deviations)
     assert_mean(nngp, limit.nngp, settings.width)
@@ -152,7 +161,6 @@ def test_the_published_block_is_approximate():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (config(mixer("attention")), "Attention has no limit here"),
         (config(mixer("mlp"), causal=False), "TokenMlp has no limit here"),
         (config(mixer("butterfly"), causal=False), "learned transform"),
         (LongConvLMConfig(16, 1, 8).sequence, "tied_head"),
@@ -202,6 +210,33 @@ def test_wide_models(name):
     assert_mean(nngp, limit.nngp, 128)
     if name != "hyena":  # E[1/|k|^2] has heavy tails over draws: tests/theory/taps has its T
         assert_mean(ntk, limit.ntk, 128)
+
+
+IMAGES = {
+    "neighborhood": ((8, 8), {"window": 2}),
+    "neighborhood, dilated, positions": ((8, 8), {"dilation": (1, 2), "window": 2, "depth": 2,
+                                                  "positions": True}),
+    "attention": ((8, 6), {"mixer": "attention"}),
+    "cnn": ((8, 6), {"mixer": "cnn", "window": 3}),
+    "cnn, even, positions": ((8, 6), {"mixer": "cnn", "window": 4, "depth": 2,
+                                      "positions": True}),
+    "volumes": ((4, 4, 4), {"mixer": "neighborhood", "window": 2}),
+    "volumes, cnn": ((4, 4, 4), {"mixer": "cnn", "window": 2}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", marked(IMAGES, ("neighborhood", "cnn")))
+def test_image_models(name):
+    shape, options = IMAGES[name]
+    base = {"channels": 2, "outputs": 32, "width": 96, "depth": 1, "heads": 24}
+    if len(shape) == 3:
+        base["heads"] = 16
+    settings = ImageConfig(shape, **{**base, **options})
+    x = RNG.normal(size=(3, *shape, 2)).astype(np.float32)
+    limit = settings.limit(samples=500)(x, None, ("nngp", "ntk"))
+    nngp, ntk = draws(image_model(settings), x, 40, deviation)
+    assert_mean(nngp, limit.nngp, 96)
+    assert_mean(ntk, limit.ntk, 96)
 
 
 def test_the_check_finds_another_models_limit():

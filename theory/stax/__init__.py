@@ -1,5 +1,6 @@
 """Networks as triples (init_fn, apply_fn, kernel_fn): finite, and infinitely wide."""
 
+from theory.stax.add_positions import AddPositions
 from theory.stax.aggregate import Aggregate, AggregateImplementation
 from theory.stax.assume_gaussian import AssumeGaussian
 from theory.stax.attention import AttentionMechanism, GlobalSelfAttention
@@ -60,6 +61,7 @@ from theory.stax.seed_average import Estimate, seed_average
 __all__ = [
     "ABRelu",
     "Abs",
+    "AddPositions",
     "Aggregate",
     "AggregateImplementation",
     "AssumeGaussian",

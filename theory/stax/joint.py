@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -39,15 +41,17 @@ def joint_roots(k: Block, left: Array, right: Array) -> tuple[Array, Array]:
     return root[..., :places, :], root[..., -places:, :]
 
 
-def both_orders(k: Block, noise: Array) -> list[Array]:
+def both_orders(k: Block, noise: Array, places: Sequence[int] | None = None) -> list[Array]:
     """The draws to average over: noise, and in a cross block noise with the examples swapped.
 
     With both, the mean for (x', x) is the transpose of that for (x, x'), to rounding.
 
     Args:
       k: the block.
-      noise: every axis is the `size` of `joint_roots`.
+      noise: axes `places` are the `size` of `joint_roots`.
+      places: None for all axes.
     """
     if k.itself:
         return [noise]
-    return [noise, jnp.roll(noise, [n // 2 for n in noise.shape], range(noise.ndim))]
+    axes = tuple(range(noise.ndim)) if places is None else tuple(places)
+    return [noise, jnp.roll(noise, [noise.shape[axis] // 2 for axis in axes], axes)]

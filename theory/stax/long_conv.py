@@ -75,7 +75,8 @@ def LongConv(
         diagonal.
       tap_ntk: T, in the form of either of the two, where it is not R; 0 for taps not trained.
       taps: the filters of the finite layer: init(rng, channels, length) -> parameters and
-        apply(parameters) -> (channels, lags), such as a model's own. None draws Gaussian ones.
+        apply(parameters) -> (channels, lags), such as a model's own; with several spatial axes
+        length is a tuple, and there is an axis of lags for each. None draws Gaussian ones.
       operator: computes long convolutions, as `kernels_pallas.long_conv(u, k, k_future=, layout=)`:
         of the finite layer, and along the diagonals of covariances; inputs with one spatial axis.
         None: by plain jnp.
@@ -96,10 +97,10 @@ def LongConv(
         if not space:
             raise ValueError(f"{name} needs inputs with a spatial axis, got none")
         paired = moments.paired or bool(trained and trained.paired)
-        if len(space) > 1 and (paired or operator is not None or taps is not None):
+        if len(space) > 1 and (paired or operator is not None):
             raise ValueError(
-                f"{name} needs inputs with one spatial axis where it has tap_covariance, taps, or "
-                f"an operator; got {len(space)}: {space}"
+                f"{name} needs inputs with one spatial axis where it has tap_covariance or an "
+                f"operator; got {len(space)}: {space}"
             )
         moments.on(space)
 
@@ -107,14 +108,14 @@ def LongConv(
         space, channels = tuple(shape[1:-1]), shape[-1]
         check(space)
         if taps is not None:
-            return shape, taps[0](rng, channels, space[0])
+            return shape, taps[0](rng, channels, space[0] if len(space) == 1 else space)
         held = tuple(n if causal else 2 * n - 1 for n in space)
         return shape, jax.random.normal(rng, (channels, *held))
 
     def filters(params, space, dtype):
         """(channels, *all signed lags)."""
         if taps is not None:
-            return all_lags(taps[1](params), space[0], causal).astype(dtype)
+            return all_lags(taps[1](params), space, causal).astype(dtype)
         pads = [(0, 0), *((n - 1 if causal else 0, 0) for n in space)]
         return gaussian_taps(jnp.pad(params, pads).astype(dtype), moments.on(space))
 
@@ -207,21 +208,24 @@ def _written(moments: Lags, model: bool) -> str:
     return f"LongConv({', '.join(parts)})"
 
 
-def all_lags(k: Array, size: int, causal: bool) -> Array:
-    """(channels, lags) of a model's filter as (channels, 2 size - 1) signed lags.
+def all_lags(k: Array, space: tuple[int, ...], causal: bool) -> Array:
+    """(channels, *lags) of a model's filter as (channels, *signed lags), 2 n - 1 for n places.
 
     Raises:
-      ValueError: more lags than `size` places have, or an even number where not causal.
+      ValueError: more lags than the places have, or an even number where not causal.
     """
-    count = k.shape[-1]
-    beyond = size - count if causal else size - 1 - count // 2
-    if k.ndim != 2 or beyond < 0 or not (causal or count % 2):
-        most = size if causal else 2 * size - 1
+    most = space if causal else tuple(2 * n - 1 for n in space)
+    counts = k.shape[1:]
+    if len(counts) != len(space) or not all(
+        c <= m and (causal or c % 2) for c, m in zip(counts, most, strict=True)
+    ):
         raise ValueError(
-            f"taps gave an array {k.shape}; accepted is (channels, lags), lags at most {most} and, "
-            "where not causal, odd"
+            f"taps gave an array {k.shape}; accepted is (channels, *lags), lags at most {most} "
+            "and, where not causal, odd"
         )
-    return jnp.pad(k, ((0, 0), (size - 1 if causal else beyond, beyond)))
+    beyond = [(m - c) // (1 if causal else 2) for c, m in zip(counts, most, strict=True)]
+    pads = [(n - 1 if causal else b, b) for n, b in zip(space, beyond, strict=True)]
+    return jnp.pad(k, [(0, 0), *pads])
 
 
 def gaussian_taps(drawn: Array, moments: np.ndarray) -> Array:

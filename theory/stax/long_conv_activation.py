@@ -130,8 +130,8 @@ def LongConvActivation(
         """(samples, *signed lags) draws."""
         key = jax.random.key(seed)
         if taps is not None:
-            (size,) = space
-            return all_lags(taps[1](taps[0](key, samples, size)), size, causal).astype(dtype)
+            drawn = taps[1](taps[0](key, samples, space[0] if len(space) == 1 else space))
+            return all_lags(drawn, space, causal).astype(dtype)
         normal = jax.random.normal(key, (samples, *(2 * n - 1 for n in space)), dtype)
         return gaussian_taps(normal, moments.on(space))
 

@@ -22,12 +22,14 @@ identity and S(M)_pq = sum_{r in N(p), s in N(q)} M_rs
     Theta' = O² Q² [2 K S(K Theta) + (Theta + 4 K) S(K²)] + b²
 
 elementwise products all; nothing is divided by the window's size, as in `GlobalSelfAttention`. The
-softmax has no closed form: `random_logits` averages over draws.
+softmax has no closed form: `random_logits` averages over draws, and `head_logits` where heads keep
+few key channels, which positions may turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 
 import jax
@@ -35,14 +37,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from theory.stax import head_logits, random_logits
 from theory.stax.affine import check_size, written
 from theory.stax.attention import AttentionMechanism, Side
 from theory.stax.diagonals import Operator
 from theory.stax.layer import Layer, layer_of
+from theory.stax.logit_draws import averaged
 from theory.stax.mixing import by_weights, flat_places, full_always, mixed, paired_places
 from theory.stax.neighbors import Neighbors, PerAxis, neighbors
 from theory.stax.positions import member
-from theory.stax.random_logits import attended
 from theory.stax.rule import Rule
 from theory.stax.windows import need_pairs
 
@@ -65,6 +68,8 @@ def NeighborhoodAttention(
     b_std: float | None = None,
     linear_scaling: bool = True,
     attention_mechanism: str | AttentionMechanism = "SOFTMAX",
+    head_dim: int | None = None,
+    rotary: head_logits.Turn | None = None,
     samples: int = 128,
     seed: int = 0,
     operator: Operator | None = None,
@@ -88,6 +93,10 @@ def NeighborhoodAttention(
         over its root, with weights of their own.
       attention_mechanism: "SOFTMAX", "IDENTITY", "ABS" or "RELU", of the logits; "SOFTMAX" or
         "IDENTITY" without linear scaling.
+      head_dim: channels of queries and keys that each head keeps in the limit, too, while heads and
+        values grow; for "SOFTMAX" without linear scaling. None: they grow as well.
+      rotary: turns queries and keys by their places, (batch, *space, heads, head_dim) to the same,
+        orthogonal and linear at each place, such as `farwide.models.axial_rotary`; with head_dim.
       samples, seed: draws of logits behind "SOFTMAX" without linear scaling. Errors fall as
         samples^-1/2; `seed_average` measures them. Layers of one network want seeds of their own.
       operator: computes neighborhood attention, as
@@ -105,16 +114,25 @@ def NeighborhoodAttention(
     """
     for value, what in (
         (n_chan_out, "n_chan_out"), (n_chan_key, "n_chan_key"), (n_chan_val, "n_chan_val"),
-        (n_heads, "n_heads"), (samples, "samples"),
+        (n_heads, "n_heads"), (samples, "samples"), (head_dim, "head_dim"),
     ):  # fmt: skip
         if value is not None or what in ("n_heads", "samples"):
             check_size(value, what)  # pyright: ignore[reportArgumentType]
     mechanism = member(AttentionMechanism, attention_mechanism, "attention_mechanism")
+    random = not linear_scaling and mechanism is AttentionMechanism.SOFTMAX
+    if head_dim is not None and not (random and n_chan_key in (None, head_dim)):
+        raise ValueError(
+            f'head_dim is {head_dim}; accepted with linear_scaling=False, "SOFTMAX" and n_chan_key '
+            "None is an int, else None"
+        )
+    if rotary is not None and head_dim is None:
+        raise ValueError("rotary is given and head_dim None; accepted beside it is an int")
     logit_std, out_std = W_query_std * W_key_std, W_out_std * W_value_std
     bias = 0.0 if b_std is None else b_std**2
     name = written(
         "NeighborhoodAttention", window, dilation=(dilation, 1), causal=(causal, False),
         linear_scaling=(linear_scaling, True), attention_mechanism=(mechanism.value, "SOFTMAX"),
+        head_dim=(head_dim, None), rotary=(rotary is not None, False),
     )  # fmt: skip
     if operator is not None and mechanism is not AttentionMechanism.SOFTMAX:
         raise NotImplementedError(
@@ -130,7 +148,8 @@ def NeighborhoodAttention(
     def init(rng, shape):
         *before, channels = shape
         around(tuple(before[1:]))
-        keys, values, out = (n or channels for n in (n_chan_key, n_chan_val, n_chan_out))
+        keys = head_dim or n_chan_key or channels
+        values, out = (n or channels for n in (n_chan_val, n_chan_out))
         rngs = jax.random.split(rng, 5)
 
         def draw(i, *size):
@@ -152,6 +171,8 @@ def NeighborhoodAttention(
 
         keys, values = heads(key), heads(value)
         queries = keys if query is None else heads(query)
+        if rotary is not None:
+            queries, keys = rotary(queries), rotary(keys)
         scale = logit_std / (channels * key.shape[-1] ** (1.0 if linear_scaling else 0.5))
         if operator is not None:
             if context.mask is not None:
@@ -181,8 +202,6 @@ def NeighborhoodAttention(
             )
         channels = facts.channels if n_chan_out is None else n_chan_out
         return facts.replace(channels=channels, gaussian=True, is_input=False)
-
-    random = not linear_scaling and mechanism is AttentionMechanism.SOFTMAX
 
     def statistics(k, mask, pattern):
         return Side(k.nngp if linear_scaling or random else None, mask)
@@ -260,8 +279,13 @@ def NeighborhoodAttention(
         if not linear_scaling and not random:
             return identity(k)
         if random:
+            if head_dim is None:
+                shape, draw = (None, None), partial(random_logits.draw, logit_std=logit_std)
+            else:
+                shape = (None, 2, head_dim)
+                draw = partial(head_logits.draw, logit_std=logit_std, space=k.space, turn=rotary)
             seen = around(k.space).seen
-            nngp, ntk = attended(k, left, right, seen, logit_std, samples, seed)
+            nngp, ntk = averaged(k, left, right, seen, draw, shape, samples, seed)
         else:
             out = linear(k, left, right)
             nngp, ntk = out.nngp, out.ntk
@@ -269,7 +293,12 @@ def NeighborhoodAttention(
         ntk = None if ntk is None else out_std**2 * ntk + bias
         return k.with_values(out_std**2 * nngp + bias, ntk)
 
-    return layer_of(Rule(name, init, apply, infer, block, statistics, full_always, ops=32.0))
+    ops, held = (128.0 * samples, 8.0) if random else (32.0, 1.0)
+    if head_dim is not None:
+        ops, held = ops * head_dim, held * head_dim
+    return layer_of(
+        Rule(name, init, apply, infer, block, statistics, full_always, ops=ops, held=held)
+    )
 
 
 def gathered(weights: Array, value: Array, near: Neighbors, side: int) -> Array:

@@ -27,10 +27,11 @@ def entries(facts: Tree, full: bool) -> int:
 
 
 def peak_entries(rule: Rule, facts: Tree, out_full: bool) -> int:
-    """Entries of one pair of examples in the largest block that a network makes."""
+    """Entries of one pair of examples in the largest block that a network makes or works on."""
     largest = entries(facts, rule.full(out_full))
     for leaf, before, after, full in walk(rule, facts, out_full):
-        largest = max(largest, entries(before, leaf.full(full)), entries(after, full))
+        own = max(entries(before, leaf.full(full)), entries(after, full))
+        largest = max(largest, int(own * leaf.held))
     return largest
 
 

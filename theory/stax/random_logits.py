@@ -1,4 +1,4 @@
-"""Softmax attention over random logits, as many heads leave it: averages over draws.
+"""Softmax attention over random logits, as many heads of many key channels leave it.
 
 Logits over the root of the key channels are Gaussian in the limit, E G_pr G'_qs = Q² K_pq K_rs, for
 x and x' together: with F F^T the covariance of both examples' places and E of N(0, 1), G is
@@ -15,66 +15,29 @@ the query and key weights, Theta * B(k) of what queries see, k * B(Theta) of wha
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax import Array, lax
+from jax import Array
 
-from theory.stax.attention import HIDDEN, Side
-from theory.stax.block import Block
-from theory.stax.joint import batch_first, both_orders, joint_roots
-from theory.stax.mixing import paired_places
+from theory.stax.logit_draws import Given, Values, weights_of
 
 
-def attended(
-    k: Block, left: Side, right: Side, seen: np.ndarray, logit_std: float, samples: int, seed: int
-) -> tuple[Array, Array | None]:
-    """K' and Theta' without the output's scale and bias, means over draws.
+def draw(given: Given, noise: Array, logit_std: float) -> Values:
+    """K' and Theta' of one draw.
 
     Args:
-      k: a full block.
-      left, right: K(x, x) and K(x', x') and masks.
-      seen: (places, places) bool, query by key.
+      given: of `logit_draws`.
+      noise: E, (size, size).
       logit_std: Q.
-      samples, seed: draws.
     """
-    assert left.nngp is not None
-    assert right.nngp is not None
-    nngp = batch_first(k, k.nngp)
-    ntk = None if k.ntk is None else batch_first(k, k.ntk)
-    root1, root2 = joint_roots(k, left.nngp, right.nngp)
-    blind1, blind2 = (_blind(side, seen, k.rank) for side in (left, right))
 
-    def weights(own: Array, noise: Array, blind: Array) -> Array:
-        logits = logit_std * (own @ noise @ own.mT)
-        return jax.nn.softmax(jnp.where(blind, HIDDEN, logits), -1)
+    def weights(side: int) -> Array:
+        root = given.roots[side]
+        return weights_of(logit_std * (root @ noise @ root.mT), given.blind[side])
 
-    def step(total, key):
-        draws = both_orders(k, jax.random.normal(key, (root1.shape[-1],) * 2, nngp.dtype))
-        for noise in draws:
-            a = weights(root1, noise, blind1)
-            b = a if k.itself else weights(root2, noise, blind2)
-            out = (a @ nngp @ b.mT,) if ntk is None else _both(a, b, nngp, ntk, logit_std)
-            total = tuple(t + o / len(draws) for t, o in zip(total, out, strict=True))
-        return total, None
-
-    start = (jnp.zeros_like(nngp),) * (1 if ntk is None else 2)
-    total, _ = lax.scan(step, start, jax.random.split(jax.random.key(seed), samples))
-
-    def back(value: Array) -> Array:
-        flat = jnp.moveaxis(value / samples, (-2, -1), (0, 1))
-        return paired_places(flat, range(k.rank), k.space)
-
-    return back(total[0]), None if ntk is None else back(total[1])
-
-
-def _blind(side: Side, seen: np.ndarray, rank: int) -> Array:
-    """Keys that queries do not see: (places, places), or (*batch, places, places)."""
-    out = jnp.asarray(~seen)
-    if side.mask is None:
-        return out
-    keys = jnp.moveaxis(side.mask.reshape(-1, *side.mask.shape[rank:]), 0, -1)
-    return out | keys[..., None, :]
+    a = weights(0)
+    b = a if given.itself else weights(1)
+    if given.ntk is None:
+        return (a @ given.nngp @ b.mT,)
+    return _both(a, b, given.nngp, given.ntk, logit_std)
 
 
 def _both(a: Array, b: Array, k: Array, theta: Array, logit_std: float) -> tuple[Array, Array]:

@@ -80,6 +80,7 @@ class Rule:
       full: whether outputs for every pair of places are wanted -> whether inputs are.
       mask: ((batch, *space) mask of the inputs, Facts of the inputs) -> mask of the outputs.
       ops: rough arithmetic operations for each entry of the output block, for `describe`.
+      held: numbers that it holds at once for each entry of its blocks, for the size of tiles.
       kind: "leaf", "serial", "parallel", "repeat" or "opaque" (a user's own map of Kernels).
       children: of a combinator.
       repeats: of "repeat".
@@ -96,6 +97,7 @@ class Rule:
     full: Callable[[bool], bool] = _same_need
     mask: Callable[[Any, Any], Any] = _same_mask
     ops: float = 1.0
+    held: float = 1.0
     kind: str = "leaf"
     children: tuple[Rule, ...] = ()
     repeats: int = 1

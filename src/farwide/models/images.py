@@ -19,10 +19,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from farwide.models.image_limits import image_limit
 from farwide.models.model import Model, Params
 from farwide.models.neighborhood_attention import NeighborhoodAttention2D, NeighborhoodAttention3D
 from farwide.models.rotary import axial_rotary
 from farwide.validate import at_least, one_of, probability
+from theory.stax.layer import KernelFn
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,19 @@ class ImageConfig:
                 f"heads is {self.heads}; accepted with width {self.width} and {axes} axes is a "
                 f"divisor that leaves a multiple of {2 * axes}"
             )
+
+    def limit(self, *, samples: int = 64) -> KernelFn:
+        """kernel_fn(x1, x2, get, ...) of the model as its width grows; x are (N, *shape, channels).
+
+        NNGP: the covariance of logits at the start. NTK: of the parameters with a random start, in
+        the NTK parametrisation. Dropout is off. Heads of attention keep width / heads channels, and
+        grow in number.
+
+        Args:
+          samples: draws in each block, of queries and keys or of the convolution's taps; errors
+            fall as samples^-1/2.
+        """
+        return image_limit(self, samples=samples)
 
 
 class FullAttention(nn.Module):

@@ -9,6 +9,9 @@ A block that ends in a product of two channels (the GLU of `Conv`), or that bend
 convolution before channels meet, leaves activations that are no Gaussians, with width or without;
 `approximate=True` takes them for such. GELU is the exact one here, its approximation by tanh in the
 models: 1e-3 of its values at most.
+
+Attention has heads of width / heads channels. They stay so large, and heads grow with the width: a
+few heads of many channels each would leave outputs that are no Gaussians.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from farwide.models.mixers import Cnn, Conv, Gated, MixerConfig
+from farwide.models.mixers import Attention, Cnn, Conv, Gated, MixerConfig
+from farwide.models.rotary import axial_rotary
 from theory import stax
 from theory.stax.layer import KernelFn
 
@@ -56,14 +60,17 @@ def _block(
 ) -> list[stax.Layer]:
     """x + mixer(norm(x)), x + mlp(norm(x))."""
     mixed = _mixer(mixer, config.width, config.length, config.causal, approximate, samples, seed)
-    layers = [_residual(stax.LayerNorm(), mixed)]
-    if config.mlp_ratio:
-        mlp = (stax.Dense(1), stax.Gelu(), stax.Dense(1))
-        layers.append(_residual(stax.LayerNorm(), *mlp))
-    return layers
+    layers = [residual(stax.LayerNorm(), mixed)]
+    return [*layers, mlp_branch()] if config.mlp_ratio else layers
 
 
-def _residual(*layers: stax.Layer) -> stax.Layer:
+def mlp_branch() -> stax.Layer:
+    """x + mlp(norm(x))."""
+    return residual(stax.LayerNorm(), stax.Dense(1), stax.Gelu(), stax.Dense(1))
+
+
+def residual(*layers: stax.Layer) -> stax.Layer:
+    """x + layers(x)."""
     both = stax.parallel(stax.Identity(), stax.serial(*layers))
     return stax.serial(stax.FanOut(2), both, stax.FanInSum())
 
@@ -84,9 +91,31 @@ def _mixer(
                 "farwide.models.WideConfig has a model with such filters and an exact limit"
             )
         return _conv(mixer, width, length, causal, samples, seed)
+    if isinstance(mixer, Attention):
+        window, dilation = (length, 1) if mixer.window is None else (mixer.window, mixer.dilation)
+        return attention(
+            window, dilation, causal, head_dim=width // mixer.heads, samples=samples, seed=seed
+        )
     raise NotImplementedError(
-        f"{type(mixer).__name__} has no limit here; accepted are Gated, Cnn and, approximately, "
-        "Conv without a learned transform. WideConfig has attention with an exact limit"
+        f"{type(mixer).__name__} has no limit here; accepted are Attention, Gated, Cnn and, "
+        "approximately, Conv without a learned transform"
+    )
+
+
+def attention(
+    window: int | tuple[int, ...], dilation: int, causal: bool, *, head_dim: int, samples: int,
+    seed: int,
+) -> stax.Layer:  # fmt: skip
+    """Attention of heads of `head_dim` channels, turned by their places, and its projection."""
+    return stax.NeighborhoodAttention(
+        window,
+        dilation,
+        causal,
+        linear_scaling=False,
+        head_dim=head_dim,
+        rotary=axial_rotary,
+        samples=samples,
+        seed=seed,
     )
 
 

@@ -92,10 +92,12 @@ class SequenceConfig:
         Tokens are given one-hot, (N, length, vocabulary). NNGP: the covariance of logits at the
         start. NTK: of the parameters with a random start, in the NTK parametrisation. Dropout is
         off. Moments of the filters are those of `width` channels, which for `Squash` depend on it.
+        Heads of attention keep width / heads channels, and grow in number.
 
         Args:
           approximate: accept mixers without a Gaussian limit (`Conv`), as if they had one.
-          samples: draws of filters in each such block.
+          samples: draws of filters in each such block, and of queries and keys in each block of
+            attention; errors fall as samples^-1/2.
 
         Raises:
           NotImplementedError: the model has no limit here; the message says why.
