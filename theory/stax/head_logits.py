@@ -80,20 +80,24 @@ def draw(
         seen = jnp.swapaxes(turned_back(queries, space, turn), -3, -2)
         return jnp.moveaxis(weights[..., None] * seen, -1, -3)
 
-    def over_channels(value: Array) -> Array:
-        return value.sum(-3)
-
     u, v = by_queries(a, one[2]), by_queries(b, other[2])
-    queries = over_channels(u @ k[..., None, :, :] @ v.mT)
+    queries = _ends(_rows(u, k), v)
     d, e = by_keys(a, one[1]), by_keys(b, other[1])
-    h = both[..., None, :, :]
-    dh, he = d @ h, h @ e.mT
-    keys = over_channels(
-        (d @ (both * k)[..., None, :, :] - dh * ak[..., None, :, :]) @ e.mT
-        - d @ (he * kb[..., None, :, :])
-    )
-    keys = keys + m * over_channels(dh @ e.mT)
+    dh, he = _rows(d, both), jnp.einsum("...cs,...dqs->...dcq", both, e)
+    keys = _ends(_rows(d, both * k) - dh * ak[..., None, :, :], e)
+    keys = keys - jnp.einsum("...dpc,...dcq->...pq", d, he * kb[..., None, :, :])
+    keys = keys + m * _ends(dh, e)
     return m, a @ theta @ b.mT + 2 * m + scale**2 * (both * queries + keys)
+
+
+def _rows(x: Array, k: Array) -> Array:
+    """x_i k for each channel i of x (*batch, d, p, c)."""
+    return jnp.einsum("...dpc,...cs->...dps", x, k)
+
+
+def _ends(x: Array, y: Array) -> Array:
+    """sum_i x_i y_i^T of (*batch, d, p, s) and (*batch, d, q, s)."""
+    return jnp.einsum("...dps,...dqs->...pq", x, y)
 
 
 def turned(x: Array, space: tuple[int, ...], turn: Turn | None) -> Array:

@@ -73,7 +73,8 @@ def averaged(
     def step(total, key):
         draws = both_orders(k, jax.random.normal(key, sizes, nngp.dtype), places)
         for noise in draws:
-            out = draw(given, noise)
+            with jax.default_matmul_precision("highest"):
+                out = draw(given, noise)
             total = tuple(t + o / len(draws) for t, o in zip(total, out, strict=True))
         return total, None
 
