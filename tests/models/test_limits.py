@@ -239,12 +239,41 @@ def test_image_models(name):
     assert_mean(ntk, limit.ntk, 96)
 
 
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (lambda: config(Attention(heads=3)).limit(), "heads is 3; accepted with width 128"),
+        (lambda: config(Attention()).limit(samples=0), "samples must be a positive int"),
+        (lambda: ImageConfig((8, 8), mixer="cnn").limit(samples=0), "samples is 0"),
+        (lambda: ImageConfig((8, 8)).limit()(np.ones((1, 8, 8, 1))), "window is 5; accepted with"),
+    ],
+)
+def test_limits_that_cannot_be(limit, message):
+    with pytest.raises(ValueError, match=message):
+        limit()
+
+
 def test_the_check_finds_another_models_limit():
     settings = WideConfig(WideLongConv(0.25), LENGTH, 4, 32, width=128)
     other = WideConfig(WideLongConv(1.0), LENGTH, 4, 32, width=128)
     _, ntk = draws(wide_model(settings), X, 40, lambda path, leaf: 1.0)
     with pytest.raises(AssertionError):
         assert_mean(ntk, other.limit()(X, None, "ntk"), 128)
+
+
+@pytest.mark.slow
+def test_the_check_finds_another_image_models_limit():
+    base = {"mixer": "cnn", "outputs": 32, "width": 96, "depth": 1}
+    settings, other = (ImageConfig((8, 6), window=n, **base) for n in (2, 5))
+    x = RNG.normal(size=(3, 8, 6, 1)).astype(np.float32)
+    nngp, ntk = draws(image_model(settings), x, 80, deviation)
+    right, wrong = (
+        each.limit(samples=2000)(x, None, ("nngp", "ntk")) for each in (settings, other)
+    )
+    assert_mean(nngp, right.nngp, 96)
+    assert_mean(ntk, right.ntk, 96)
+    with pytest.raises(AssertionError):
+        assert_mean(nngp, wrong.nngp, 96)
 
 
 def test_plain_layers_compute_what_the_operators_do():

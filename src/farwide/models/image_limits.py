@@ -52,7 +52,7 @@ def _bent(config: ImageConfig, samples: int, seed: int) -> stax.Layer:
     """GELU of a depthwise convolution whose taps are those of `flax.linen.Conv`."""
     window, axes = config.window, len(config.shape)
     half = window // 2  # lags -half .. (window - 1) // 2: a correlation with padding "SAME"
-    to_middle = [(0, 0), *((0, 2 * half + 1 - window),) * axes]  # that lag 0 is there
+    to_middle = [(0, 0), *((0, 2 * half + 1 - window),) * axes]  # lag 0 stands in the middle
     sides = (side // config.patch for side in config.shape)
     within = (slice(None), *(slice(max(half - n + 1, 0), half + n) for n in sides))
 

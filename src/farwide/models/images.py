@@ -92,7 +92,11 @@ class ImageConfig:
         Args:
           samples: draws in each block, of queries and keys or of the convolution's taps; errors
             fall as samples^-1/2.
+
+        Raises:
+          ValueError: samples is below 1; when called, a window that does not fit.
         """
+        at_least(1, samples=samples)
         return image_limit(self, samples=samples)
 
 

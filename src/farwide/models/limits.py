@@ -5,9 +5,9 @@ NTK is that of the NTK parametrisation: each parameter with a random start of me
 constant deviation times a trained number of N(0, 1). Parameters that start at a constant (offsets
 at 0, gains of norms at 1, the poles and steps of filters) are not in it.
 
-A block that ends in a product of two channels (the GLU of `Conv`), or that bends a depthwise
-convolution before channels meet, leaves activations that are no Gaussians, with width or without;
-`approximate=True` takes them for such. GELU is the exact one here, its approximation by tanh in the
+A block that ends in a product of two channels (the GLU of `Conv`) leaves activations that are no
+Gaussians, with width or without, and the next bends them before channels meet; `approximate=True`
+takes them for Gaussians. GELU is the exact one here, its approximation by tanh in the
 models: 1e-3 of its values at most.
 
 Attention has heads of width / heads channels. They stay so large, and heads grow with the width: a
@@ -94,7 +94,7 @@ def _mixer(
     if isinstance(mixer, Attention):
         window, dilation = (length, 1) if mixer.window is None else (mixer.window, mixer.dilation)
         return attention(
-            window, dilation, causal, head_dim=width // mixer.heads, samples=samples, seed=seed
+            window, dilation, causal, head_dim=mixer.head_dim(width), samples=samples, seed=seed
         )
     raise NotImplementedError(
         f"{type(mixer).__name__} has no limit here; accepted are Attention, Gated, Cnn and, "

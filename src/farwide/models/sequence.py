@@ -101,6 +101,7 @@ class SequenceConfig:
 
         Raises:
           NotImplementedError: the model has no limit here; the message says why.
+          ValueError: heads do not divide the width, or samples is below 1 with attention.
         """
         return sequence_limit(self, approximate=approximate, samples=samples)
 

@@ -39,6 +39,19 @@ class Attention:
         if self.window is not None:
             at_least(2, window=self.window)
 
+    def head_dim(self, width: int) -> int:
+        """Channels of a head in a model of so many.
+
+        Raises:
+          ValueError: heads do not divide the width, or leave an odd number.
+        """
+        if width % self.heads or width // self.heads % 2:
+            raise ValueError(
+                f"heads is {self.heads}; accepted with width {width} is a divisor that leaves an "
+                "even head_dim"
+            )
+        return width // self.heads
+
 
 class Cache(NamedTuple):
     """Keys and values of the last positions: position p lies at index p modulo the size."""
@@ -58,12 +71,7 @@ class AttentionMixer(nn.Module):
     dropout: float = 0.0
 
     def setup(self) -> None:
-        heads = self.config.heads
-        if self.width % heads or self.width // heads % 2:
-            raise ValueError(
-                f"heads is {heads}; accepted with width {self.width} is a divisor that leaves an "
-                "even head_dim"
-            )
+        self.config.head_dim(self.width)
         self.qkv = nn.Dense(3 * self.width, use_bias=False)
         self.out_proj = nn.Dense(self.width, use_bias=False)
         self.drop = nn.Dropout(self.dropout)
