@@ -273,7 +273,7 @@ def test_the_check_finds_another_image_models_limit():
     assert_mean(nngp, right.nngp, 96)
     assert_mean(ntk, right.ntk, 96)
     with pytest.raises(AssertionError):
-        assert_mean(nngp, wrong.nngp, 96)
+        assert_mean(ntk, wrong.ntk, 96)
 
 
 def test_plain_layers_compute_what_the_operators_do():
