@@ -7,7 +7,7 @@ the NNGP and NTK over finite networks, which run the operators of kernels_pallas
 channels for mixed where a nonlinearity follows the convolution at once?
 
 Command: `python -m experiments.operator_limits --preset demo`
-Time: demo 4 minutes on a CPU, cpu 2.6 hours; what is finished is skipped by a second call.
+Time: demo 4 minutes on a CPU, cpu 4.8 hours; what is finished is skipped by a second call.
 Expected result: runs/operator_limits-demo with results.json and operator_limits.png. Errors fall
 with slopes near -1/2; in depth 1 those of the widest networks are 0.5% to 2%, in depth 3 up to 6%
 (NTK of the gate: bias of width 256). The cpu preset: docs/operator_limits.md.

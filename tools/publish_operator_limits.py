@@ -81,16 +81,19 @@ def bias(results: dict[str, Any]) -> list[str]:
     """All samples of every width, at the largest depth."""
     depth = max(row["depth"] for row in results["operators"])
     deep = [row for row in results["operators"] if row["depth"] == depth]
-    places = range(len(deep[0]["errors"]["ntk"]["mean"]["rows"]))
-    every = [{row["errors"]["ntk"]["mean"]["rows"][i]["width"] for row in deep} for i in places]
-    widths = [" or ".join(map(str, sorted(each))) for each in every]
+    found = {
+        (row["label"], kernel): {
+            each["width"]: f"{percent(each['error'], 1)} ({percent(each['noise'], 1)})"
+            for each in row["errors"][kernel]["mean"]["rows"]
+        }
+        for row in deep
+        for kernel in KERNELS
+    }
+    widths = sorted({width for cells in found.values() for width in cells})
     lines = head("operator", *(f"{k.upper()}, width {w}" for k in KERNELS for w in widths))
     for row in deep:
-        cells = [row["label"]]
-        for kernel in KERNELS:
-            for each in row["errors"][kernel]["mean"]["rows"]:
-                cells.append(f"{percent(each['error'], 1)} ({percent(each['noise'], 1)})")
-        lines.append(line(cells))
+        cells = (found[row["label"], k].get(w, "") for k in KERNELS for w in widths)
+        lines.append(line([row["label"], *cells]))
     return lines
 
 
