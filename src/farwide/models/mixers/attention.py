@@ -71,7 +71,6 @@ class AttentionMixer(nn.Module):
     dropout: float = 0.0
 
     def setup(self) -> None:
-        self.config.head_dim(self.width)
         self.qkv = nn.Dense(3 * self.width, use_bias=False)
         self.out_proj = nn.Dense(self.width, use_bias=False)
         self.drop = nn.Dropout(self.dropout)
@@ -79,7 +78,7 @@ class AttentionMixer(nn.Module):
     def _heads(self, x: jax.Array, start: int | jax.Array = 0) -> tuple[jax.Array, ...]:
         """Turned queries, turned keys, values: (batch, length, heads, head_dim)."""
         parts = jnp.split(self.qkv(x), 3, axis=-1)
-        shape = (*x.shape[:-1], self.config.heads, self.width // self.config.heads)
+        shape = (*x.shape[:-1], self.config.heads, self.config.head_dim(self.width))
         q, k, v = (part.reshape(shape) for part in parts)
         return axial_rotary(q, start=start), axial_rotary(k, start=start), v
 
@@ -110,7 +109,7 @@ class AttentionMixer(nn.Module):
         reach = self.length
         if config.window is not None:
             reach = min(self.length, (config.window - 1) * config.dilation + 1)
-        zeros = jnp.zeros((batch, reach, config.heads, self.width // config.heads))
+        zeros = jnp.zeros((batch, reach, config.heads, config.head_dim(self.width)))
         return Cache(jnp.zeros((), jnp.int32), zeros, zeros)
 
     def step(
